@@ -1,0 +1,249 @@
+"""Which Einsum needs which, how many generations back, and an order in which a cascade can be evaluated.
+
+Definitions must be acyclic within a generation. A cycle is broken by a rank of an iterative tensor where every
+read on it stays in its generation or goes back; what remains then must be acyclic, or be broken by another rank
+(an iteration inside an iteration).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from einsum_cascades.errors import NotationError
+from einsum_cascades.indices import Offset, offset
+from einsum_cascades.ir import Access, Call, Cascade, Einsum, Expr, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Einsums that are evaluated together, coordinate by coordinate of ``rank``; ``step`` -1 runs backwards."""
+
+    rank: str
+    step: int
+    body: tuple[Einsum | Loop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """Node ``reader`` needs node ``producer``: it reads ``access`` of what the producer writes as ``out``."""
+
+    producer: int
+    reader: int
+    out: Access
+    access: Access
+
+
+class _CycleError(Exception):
+    def __init__(self, edges: Sequence[_Edge]) -> None:
+        super().__init__()
+        self.edges = tuple(edges)
+
+
+def schedule(cascade: Cascade, iterative: Mapping[str, tuple[str, int]]) -> tuple[Einsum | Loop, ...]:
+    """Returns the Einsums and seeds in an order of evaluation, recurrences as loops.
+
+    ``iterative`` gives the rank and step of each iterative tensor. Text order is kept where it can be.
+
+    Raises: NotationError naming the tensors of a cycle that no iteration breaks.
+    """
+    nodes = (*cascade.inits, *cascade.einsums)
+    try:
+        return _ordered(nodes, tuple(range(len(nodes))), _edges(cascade, nodes), iterative)
+    except _CycleError as cycle:
+        raise _cycle_message(cascade, cycle.edges) from None
+
+
+def lag(out: Access, reader: Einsum, access: Access, rank: str, step: int) -> int | None:
+    """Returns how many generations of ``rank`` back a read goes (0: the same), or None where it has no such distance.
+
+    ``out`` is the left side that wrote the tensor. A distance by an extent counts 1, which is the least it can be.
+    """
+    for dimension, left in enumerate(out.indices):
+        place = offset(left)
+        if place is None or place.rank != rank or place.extents:
+            continue
+        if rank not in reader.output_ranks or dimension >= len(access.indices):
+            return None
+        back = _distance(offset(access.indices[dimension]), reader, rank, step)
+        return None if back is None else step * place.constant + back
+    return None
+
+
+def _distance(read: Offset | None, reader: Einsum, rank: str, step: int) -> int | None:
+    if read is None:
+        return None
+    if read.rank == rank:
+        signs = {coefficient * step > 0 for _, coefficient in read.extents}
+        if signs == {True}:
+            return None
+        return -step * read.constant + (1 if signs else 0)
+    if read.extents:
+        return None
+    bound = _bound(reader.where, read.rank, rank, step)
+    return None if bound is None else -step * (read.constant + bound)
+
+
+def _bound(where: Expr | None, rank: str, by: str, step: int) -> int | None:
+    """The c of a predicate ``rank <= by + c`` (``>=`` for a reverse iteration), or None."""
+    match where:
+        case Call(op="and", args=(left, right)):
+            found = [b for b in (_bound(left, rank, by, step), _bound(right, rank, by, step)) if b is not None]
+            return (min(found) if step > 0 else max(found)) if found else None
+        case Call(op="lt" | "le" | "gt" | "ge" as op, args=(left, right)):
+            if op in ("gt", "ge"):
+                left, right, op = right, left, "lt" if op == "gt" else "le"
+            if step < 0:
+                left, right = right, left
+            small, large = offset(left), offset(right)
+            if small is None or large is None or small.extents or large.extents:
+                return None
+            if small.rank == rank and large.rank == by:
+                return large.constant - small.constant - (step if op == "lt" else 0)
+    return None
+
+
+def _edges(cascade: Cascade, nodes: Sequence[Einsum]) -> tuple[_Edge, ...]:
+    first = len(cascade.inits)
+    written = {out.tensor: (first + i, out) for i, e in enumerate(cascade.einsums) for out in e.outputs}
+    edges = []
+    for reader, einsum in enumerate(nodes):
+        for access in einsum.reads:
+            if access.tensor in written:
+                producer, out = written[access.tensor]
+                edges.append(_Edge(producer, reader, out, access))
+    for number, seed in enumerate(cascade.inits):
+        for out in seed.outputs:
+            if out.tensor in written:
+                reader, left = written[out.tensor]
+                edges.append(_Edge(number, reader, out, left))
+    return tuple(edges)
+
+
+def _ordered(nodes: Sequence[Einsum], members: Sequence[int], edges: Sequence[_Edge],
+             iterative: Mapping[str, tuple[str, int]]) -> tuple[Einsum | Loop, ...]:
+    steps: list[Einsum | Loop] = []
+    component = _components(members, edges)
+    inside: dict[int, list[_Edge]] = {}
+    for edge in edges:
+        if component[edge.producer] == component[edge.reader]:
+            inside.setdefault(component[edge.producer], []).append(edge)
+    for group in _topological(members, edges, component):
+        own = inside.get(component[group[0]])
+        steps.append(nodes[group[0]] if own is None else _loop(nodes, group, own, iterative))
+    return tuple(steps)
+
+
+def _loop(nodes: Sequence[Einsum], group: Sequence[int], edges: Sequence[_Edge],
+          iterative: Mapping[str, tuple[str, int]]) -> Loop:
+    found: _CycleError | None = None
+    choices = dict.fromkeys(iterative[out.tensor] for n in group for out in nodes[n].outputs if out.tensor in iterative)
+    for rank, step in choices:
+        lags = [lag(e.out, nodes[e.reader], e.access, rank, step) for e in edges]
+        if any(back is None or back < 0 for back in lags) or not any(lags):
+            continue
+        same = [e for e, back in zip(edges, lags, strict=True) if back == 0]
+        try:
+            return Loop(rank, step, _ordered(nodes, group, same, iterative))
+        except _CycleError as cycle:
+            found = found or cycle
+    raise found or _CycleError(edges)
+
+
+def _components(members: Sequence[int], edges: Sequence[_Edge]) -> dict[int, int]:
+    """The strongly connected component of each node, by Tarjan's algorithm without recursion."""
+    following: dict[int, list[int]] = {m: [] for m in members}
+    for edge in edges:
+        following[edge.producer].append(edge.reader)
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    stack: list[int] = []
+    done: dict[int, int] = {}
+    for root in members:
+        if root in index:
+            continue
+        work = [(root, iter(following[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        while work:
+            node, rest = work[-1]
+            for after in rest:
+                if after not in index:
+                    index[after] = low[after] = len(index)
+                    stack.append(after)
+                    work.append((after, iter(following[after])))
+                    break
+                if after not in done:
+                    low[node] = min(low[node], index[after])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == index[node]:
+                    while True:
+                        member = stack.pop()
+                        done[member] = node
+                        if member == node:
+                            break
+    return done
+
+
+def _topological(members: Sequence[int], edges: Sequence[_Edge], component: Mapping[int, int]) -> list[list[int]]:
+    """The components in an order that respects the edges, the earliest in the text first."""
+    groups: dict[int, list[int]] = {}
+    for member in sorted(members):
+        groups.setdefault(component[member], []).append(member)
+    needs: dict[int, set[int]] = {c: set() for c in groups}
+    followers: dict[int, set[int]] = {c: set() for c in groups}
+    for edge in edges:
+        before, after = component[edge.producer], component[edge.reader]
+        if before != after:
+            needs[after].add(before)
+            followers[before].add(after)
+    ready = [(group[0], c) for c, group in groups.items() if not needs[c]]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, current = heapq.heappop(ready)
+        order.append(groups[current])
+        for after in followers[current]:
+            needs[after].discard(current)
+            if not needs[after]:
+                heapq.heappush(ready, (groups[after][0], after))
+    return order
+
+
+def _cycle_message(cascade: Cascade, edges: Sequence[_Edge]) -> NotationError:
+    path = _shortest_cycle(edges)
+    names = " -> ".join((*(e.access.tensor for e in path), path[0].access.tensor))
+    span: Span | None = path[0].access.span
+    what = (f"tensor {path[0].access.tensor!r}: it is defined by itself" if len(path) == 1
+            else f"tensors {', '.join(repr(e.access.tensor) for e in path)}: their definitions form a cycle")
+    return NotationError(f"{what}, got {names}; break it with an iterative rank (R[i+1,...] = ... R[i,...] ... and "
+                         f"'init R[0,...] = ...') or rename one of the tensors", source=cascade.name,
+                         line=span.line if span else None, column=span.column if span else None)
+
+
+def _shortest_cycle(edges: Sequence[_Edge]) -> list[_Edge]:
+    following: dict[int, list[_Edge]] = {}
+    for edge in edges:
+        following.setdefault(edge.producer, []).append(edge)
+    best: list[_Edge] = []
+    for start in sorted(following)[:200]:
+        paths: dict[int, list[_Edge]] = {start: []}
+        queue = [start]
+        while queue and not best or queue and len(paths[queue[0]]) + 1 < len(best):
+            node = queue.pop(0)
+            closing = next((e for e in following.get(node, ()) if e.reader == start), None)
+            if closing is not None:
+                candidate = [*paths[node], closing]
+                best = candidate if not best or len(candidate) < len(best) else best
+                break
+            for edge in following.get(node, ()):
+                if edge.reader not in paths:
+                    paths[edge.reader] = [*paths[node], edge]
+                    queue.append(edge.reader)
+    return best or list(edges[:1])
+
+
