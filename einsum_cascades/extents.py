@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from einsum_cascades.errors import ExtentError, suggest
 from einsum_cascades.indices import Composite, bounding_rank, composite
-from einsum_cascades.ir import Cascade, Coord, Extent, walk
-from einsum_cascades.structure import Structure, all_accesses, structure
+from einsum_cascades.ir import Cascade, Coord
+from einsum_cascades.structure import Structure, all_accesses, extent_names, structure
 
 
 def resolve_extents(cascade: Cascade, given: Mapping[str, int],
@@ -46,12 +46,8 @@ def known_extents(cascade: Cascade, given: Mapping[str, int],
 
 def mentioned(cascade: Cascade) -> tuple[str, ...]:
     """Returns every rank that needs an extent: those with a coordinate, a composite or a named extent."""
-    names = list(structure(cascade).ranks)
-    names += structure(cascade).composites
-    for einsum in (*cascade.einsums, *cascade.inits):
-        for expr in (*einsum.outputs, *einsum.bodies, *((einsum.where,) if einsum.where is not None else ())):
-            names += [node.rank for node in walk(expr) if isinstance(node, Extent)]
-    return tuple(dict.fromkeys(names))
+    found = structure(cascade)
+    return tuple(dict.fromkeys((*found.ranks, *found.composites, *extent_names(cascade))))
 
 
 Symbol = str | tuple[str, int]

@@ -23,7 +23,7 @@ def affine(index: Expr) -> Affine | None:
     """Returns an index as an affine form with integer coefficients, or None where it is not one."""
     match index:
         case Num(value=value):
-            return Affine(constant=int(value)) if value == value and abs(value) < 2**53 and value == int(value) else None
+            return Affine(constant=int(value)) if abs(value) < 2**53 and value == int(value) else None
         case Coord(rank=rank):
             return Affine(coordinates=((rank, 1),))
         case Extent():

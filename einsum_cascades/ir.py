@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class Span:
     column: int
 
 
-def _span() -> Span | None:
-    return field(default=None, compare=False, repr=False)  # type: ignore[return-value]
+def _span() -> Any:
+    """The field of a place: two expressions are equal wherever they stand."""
+    return field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Num:
     """A literal; ``inf`` is ``float('inf')``."""
 
     value: float
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Coord:
     """The coordinate of a rank (a bare lower-case name)."""
 
     rank: str
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Extent:
     """The extent of a rank (a bare capital name); ``Extent('M0')`` is the extent of rank ``m0``."""
 
     name: str
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
     @property
     def rank(self) -> str:
@@ -72,7 +74,7 @@ class Access:
     tensor: str
     indices: tuple[Expr, ...]
     fill: float | None = None
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Call:
 
     op: str
     args: tuple[Expr, ...]
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
 
 Expr = Num | Coord | Extent | Access | Call
@@ -97,7 +99,7 @@ class Reduction:
     op: str
     ranks: tuple[str, ...]
     into: tuple[str, ...] = ()
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Einsum:
     bodies: tuple[Expr, ...]
     reduction: Reduction | None = None
     where: Expr | None = None
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
     @property
     def output(self) -> Access:
@@ -196,7 +198,7 @@ class UserOperator:
     identity: tuple[float, ...] | None = None
     properties: frozenset[str] = frozenset()
     cost_class: str | None = None
-    span: Span | None = _span()
+    span: Span | None = _span()  # noqa: RUF009
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def expr_text(expr: Expr) -> str:
 
 def operator_text(operator: UserOperator) -> str:
     """Returns a cascade's own operator as a line of text."""
-    parts = [f"op {operator.name}({'; '.join(', '.join(operand) for operand in operator.operands)}) = "
-             f"{_tuple([_parameters(body, operator) for body in operator.bodies])}"]
+    operands = "; ".join(", ".join(operand) for operand in operator.operands)
+    parts = [f"op {operator.name}({operands}) = {_tuple([_parameters(body, operator) for body in operator.bodies])}"]
     if operator.identity is not None:
         parts.append("identity " + _tuple([_number(v) for v in operator.identity]))
     parts += sorted(operator.properties)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from einsum_cascades.dependencies import Loop, schedule
 from einsum_cascades.indices import Composite, affine, bounding_rank, composite, index_reads, offset
-from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Extent, Num, accesses, unique
+from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Extent, accesses, unique, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,8 @@ def index_tensors(cascade: Cascade) -> frozenset[str]:
                      for a in index_reads(expr))
 
 
-def is_constant_slot(index: object) -> bool:
-    """Returns whether an index is a fixed slot: 0, or the extent of a rank."""
-    return isinstance(index, (Num, Extent))
+def extent_names(cascade: Cascade) -> tuple[str, ...]:
+    """Returns the ranks whose extents the cascade names (``M0`` is that of ``m0``), in order."""
+    return unique(tuple(node.rank for e in (*cascade.inits, *cascade.einsums)
+                        for expr in (*e.outputs, *e.bodies, *((e.where,) if e.where is not None else ()))
+                        for node in walk(expr) if isinstance(node, Extent)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable
+from typing import NoReturn
 
-from einsum_cascades.errors import NotationError, suggest
+from einsum_cascades.errors import ExtentError, NotationError, suggest
+from einsum_cascades.extents import known_extents
 from einsum_cascades.indices import Offset, affine, offset
 from einsum_cascades.ir import (
     Access,
@@ -17,32 +16,20 @@ from einsum_cascades.ir import (
     Expr,
     Extent,
     Num,
-    Span,
-    children,
     coords,
     kept_coords,
-    walk,
 )
-from einsum_cascades.operators import (
-    DTYPES,
-    MAPS,
-    POPULATES,
-    REDUCTIONS,
-    map_operator,
-    parameters,
-    reduces,
-    reduction_operator,
-)
-from einsum_cascades.structure import all_accesses, iterations, producers, ranks, structure
+from einsum_cascades.operators import DTYPES, POPULATES, REDUCTIONS, reduces, reduction_operator
+from einsum_cascades.structure import all_accesses, composites, extent_names, iterations, producers, ranks, structure
+from einsum_cascades.verify_operators import OperatorCheck
 
-DEEPEST_EXPRESSION = 100
-"""Levels that an expression may have; a sum of n terms has n."""
 
-_TENSOR = re.compile(r"^[A-Z][A-Za-z0-9_]*$")
-_RANK = re.compile(r"^[a-z][a-z0-9_]*$")
-_OPERATOR = re.compile(r"^[a-z][a-z0-9_]*$")
-_RESERVED = frozenset(("where", "and", "or", "not", "inf"))
-_INTEGER_MAPS = frozenset(("floor", "ceil", "round"))
+class DeclarationError(NotationError):
+    """A declaration is wrong. ``keyword`` and ``name`` say which, for a parser that knows where it stands."""
+
+    def __init__(self, message: str, *, source: str, keyword: str, name: str) -> None:
+        super().__init__(message, source=source)
+        self.message, self.keyword, self.name = message, keyword, name
 
 
 def verify(cascade: Cascade) -> None:
@@ -63,134 +50,11 @@ def verify(cascade: Cascade) -> None:
     check.seeds()
     check.declarations()
     structure(cascade)
+    check.extents()
 
 
-class _Check:
-    def __init__(self, cascade: Cascade) -> None:
-        self.cascade = cascade
-
-    def fail(self, message: str, span: Span | None) -> None:
-        raise NotationError(message, source=self.cascade.name, line=span.line if span else None,
-                            column=span.column if span else None)
-
-    # --- expressions ---
-
-    def expressions(self, einsum: Einsum) -> None:
-        if not einsum.outputs or len(einsum.outputs) != len(einsum.bodies):
-            self.fail(f"line: the two sides differ in their number of values, got {len(einsum.outputs)} on the left and "
-                      f"{len(einsum.bodies)} on the right; give one value for each tensor", einsum.span)
-        for expr in (*einsum.outputs, *einsum.bodies, *((einsum.where,) if einsum.where is not None else ())):
-            self.depth(expr)
-            for node in walk(expr):
-                self.node(node, einsum)
-
-    def depth(self, expr: Expr) -> None:
-        level: tuple[Expr, ...] = (expr,)
-        for _ in range(DEEPEST_EXPRESSION):
-            level = tuple(child for node in level for child in children(node))
-            if not level:
-                return
-        self.fail(f"expression: nested too deeply, got more than {DEEPEST_EXPRESSION} levels; give a part of it a line of "
-                  f"its own", getattr(expr, "span", None))
-
-    def node(self, node: Expr, einsum: Einsum | None) -> None:
-        match node:
-            case Num(value=value):
-                if math.isnan(value):
-                    self.fail("number: it is not a number, got nan; write a literal or inf", node.span)
-            case Coord(rank=rank):
-                self.rank_name(rank, node.span)
-            case Extent(name=name):
-                if not _TENSOR.match(name):
-                    self.fail(f"extent {name!r}: names of extents begin with a capital letter, got {name!r}; write "
-                              f"{name.upper()!r}", node.span)
-            case Access(tensor=tensor, indices=indices, fill=fill):
-                if not _TENSOR.match(tensor):
-                    self.fail(f"tensor {tensor!r}: names of tensors begin with a capital letter, got {tensor!r}; use ASCII "
-                              f"letters, digits and _", node.span)
-                if fill is not None and math.isnan(fill):
-                    self.fail(f"tensor {tensor!r}: its fill is not a number, got nan; write a literal or inf", node.span)
-                for index in indices:
-                    self.index(index, tensor, node.span)
-            case Call(op=op, args=args):
-                self.call(op, args, node.span)
-
-    def rank_name(self, rank: str, span: Span | None) -> None:
-        if not _RANK.match(rank) or rank in _RESERVED:
-            self.fail(f"rank {rank!r}: names of ranks are in lower case, got {rank!r}; write "
-                      f"{(rank.lower().lstrip('_') or 'r')!r}" if rank not in _RESERVED else
-                      f"rank {rank!r}: the word has another meaning, got {rank!r}; choose another name", span)
-
-    def call(self, op: str, args: tuple[Expr, ...], span: Span | None) -> None:
-        found = map_operator(op, self.cascade)
-        if found is None:
-            users = {o.name: o for o in self.cascade.operators}
-            if op in users:
-                self.fail(f"operator {op!r}: it gives {len(users[op].bodies)} values, got it where one is wanted; put it at "
-                          f"the head of the right side, with {len(users[op].bodies)} tensors on the left", span)
-            valid = [name for name, m in MAPS.items() if m.symbol is None] + list(users)
-            hint = f"reductions are written '{op}[rank] ...'; " if op in REDUCTIONS or op in POPULATES else ""
-            self.fail(f"operator {op!r}: there is none of that name, got {op!r}; {hint}{suggest(op, valid)}", span)
-        elif len(args) != found.arity:
-            names = ", ".join("abcdefgh"[:found.arity]) if found.user is None else ", ".join(parameters(found.user))
-            self.fail(f"operator {op!r}: it takes {found.arity} operand{'s' if found.arity != 1 else ''}, got {len(args)}; "
-                      f"write {op}({names})", span)
-
-    def index(self, index: Expr, tensor: str, span: Span | None) -> None:
-        match index:
-            case Num(value=value) if not math.isfinite(value) or value != int(value):
-                self.fail(f"tensor {tensor!r}: an index is a whole number, got {value:g}; use floor(...) or another index",
-                          index.span or span)
-            case Call(op=op) if op in _INTEGER_MAPS:
-                return
-            case Call(op=op) if op in MAPS and MAPS[op].kind == "value" and not MAPS[op].integral and op != "where":
-                use = "//" if op == "div" else f"floor({op}(...))"
-                self.fail(f"tensor {tensor!r}: an index is a whole number, got {op!r} in it; write {use}",
-                          index.span or span)
-            case Call(args=args):
-                for argument in args:
-                    self.index(argument, tensor, span)
-
-    # --- operators of the cascade ---
-
-    def operators(self) -> None:
-        seen: set[str] = set()
-        for operator in self.cascade.operators:
-            where, names = f"operator {operator.name!r}", parameters(operator)
-            if operator.name in seen or operator.name in MAPS or operator.name in REDUCTIONS \
-                    or operator.name in POPULATES or operator.name in _RESERVED:
-                self.fail(f"{where}: there is one of that name already, got a second; choose another name", operator.span)
-            if not _OPERATOR.match(operator.name):
-                self.fail(f"{where}: names of operators are in lower case, got {operator.name!r}; write "
-                          f"{operator.name.lower()!r}", operator.span)
-            if len(set(names)) != len(names):
-                twice = next(n for n in names if names.count(n) > 1)
-                self.fail(f"{where}: a parameter stands twice, got {twice!r}; rename one", operator.span)
-            for name in names:
-                if not _RANK.match(name) or name in _RESERVED:
-                    self.fail(f"{where}: parameters are in lower case, got {name!r}; rename it", operator.span)
-            if operator.identity is not None and len(operator.identity) != len(operator.bodies):
-                self.fail(f"{where}: its identity needs {len(operator.bodies)} values, got {len(operator.identity)}; give "
-                          f"one for each result", operator.span)
-            for body in operator.bodies:
-                self.depth(body)
-                for node in walk(body):
-                    self.parameter(node, operator.name, names, seen)
-            seen.add(operator.name)
-
-    def parameter(self, node: Expr, operator: str, names: tuple[str, ...], seen: set[str]) -> None:
-        match node:
-            case Access(tensor=tensor, indices=()) if tensor in names:
-                return
-            case Coord(rank=name) | Extent(name=name) | Access(tensor=name):
-                self.fail(f"operator {operator!r}: it may use its parameters only, got {name!r}; {suggest(name, names)}",
-                          node.span)
-            case Call(op=op, args=args):
-                if op not in MAPS and op not in seen:
-                    known = [n for n, m in MAPS.items() if m.symbol is None] + sorted(seen)
-                    self.fail(f"operator {operator!r}: it uses an operator that is not defined before it, got {op!r}; "
-                              f"{suggest(op, known)}", node.span)
-                self.call(op, args, node.span)
+class _Check(OperatorCheck):
+    """Checks a whole cascade."""
 
     # --- definitions ---
 
@@ -204,10 +68,6 @@ class _Check:
                     self.fail(f"tensor {out.tensor!r}: it is defined twice, got a second definition{at}; rename one, or "
                               f"write 'init' before a seed", out.span or einsum.span)
                 seen[out.tensor] = out
-        operators = {o.name for o in self.cascade.operators}
-        for name in seen:
-            if name in operators:
-                self.fail(f"tensor {name!r}: an operator has that name, got both; rename one", seen[name].span)
 
     def dimensions(self) -> None:
         first: dict[str, Access] = {out.tensor: out for e in self.cascade.einsums for out in e.outputs}
@@ -393,39 +253,43 @@ class _Check:
                         self.fail(f"tensor {name!r}: it is iterative over {r!r} but has no seed, got "
                                   f"{_shown(access)!r} on its right side; write {form}", access.span)
 
+    def extents(self) -> None:
+        if not self.cascade.extents:
+            return
+        try:
+            known_extents(self.cascade, {})
+        except ExtentError as error:
+            self.fail(str(error).removeprefix(f"{self.cascade.name}: "), None)
+
+    def declared(self, keyword: str, name: str, message: str) -> NoReturn:
+        raise DeclarationError(f"{keyword} {name!r}: {message}", source=self.cascade.name, keyword=keyword, name=name)
+
     def declarations(self) -> None:
         cascade, defined = self.cascade, producers(self.cascade)
-        tensors = {a.tensor for a in all_accesses(cascade)}
+        tensors = dict.fromkeys(a.tensor for a in all_accesses(cascade))
         known = ranks(cascade)
         for name in cascade.declared_outputs:
             if name not in defined:
                 what = "it is an input" if name in tensors else "nothing defines it"
-                self.fail(f"output {name!r}: {what}, got it as an output; {suggest(name, defined)}", None)
+                self.declared("output", name, f"{what}, got it as an output; {suggest(name, defined)}")
         for name, kind in cascade.dtypes:
             if name not in tensors:
-                self.fail(f"dtype {name!r}: the cascade has no such tensor, got {name!r}; {suggest(name, tensors)}", None)
+                self.declared("dtype", name, f"the cascade has no such tensor, got {name!r}; {suggest(name, tensors)}")
             if kind not in DTYPES:
-                self.fail(f"dtype {name!r}: unknown precision, got {kind!r}; {suggest(kind, DTYPES)}", None)
-        self.once("dtype", [name for name, _ in cascade.dtypes])
+                self.declared("dtype", name, f"unknown precision, got {kind!r}; {suggest(kind, DTYPES)}")
         for rank in cascade.devices:
             if rank not in known:
-                self.fail(f"device {rank!r}: the cascade has no such rank, got {rank!r}; {suggest(rank, known)}", None)
-        self.once("extent", [rank for rank, _ in cascade.extents])
-        named = {e.rank for a in all_accesses(cascade) for i in a.indices for e in walk(i) if isinstance(e, Extent)}
-        named |= {e.rank for s in (*cascade.einsums, *cascade.inits) for x in (*s.bodies, *((s.where,) if s.where else ()))
-                  for e in walk(x) if isinstance(e, Extent)}
+                self.declared("device", rank, f"the cascade has no such rank, got {rank!r}; {suggest(rank, known)}")
+        named = (*known, *composites(cascade), *extent_names(cascade))
         for rank, size in cascade.extents:
-            if rank not in known and rank not in named and rank not in structure(cascade).composites:
-                self.fail(f"extent {rank!r}: the cascade has no such rank, got {rank!r}; {suggest(rank, known)}", None)
+            if rank not in named:
+                self.declared("extent", rank, f"the cascade has no such rank, got {rank!r}; {suggest(rank, named)}")
             if size < 1:
-                self.fail(f"extent {rank!r}: it needs a whole number of at least 1, got {size}; give one", None)
-
-    def once(self, what: str, names: Iterable[str]) -> None:
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                self.fail(f"{what} {name!r}: it is given twice, got a second value; remove one", None)
-            seen.add(name)
+                self.declared("extent", rank, f"it needs a whole number of at least 1, got {size}; give one")
+        for keyword, names in (("dtype", [n for n, _ in cascade.dtypes]), ("extent", [n for n, _ in cascade.extents])):
+            twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
+            if twice is not None:
+                self.declared(keyword, twice, "it is given twice, got a second value; remove one")
 
 
 def _terms(body: Expr) -> tuple[Expr, ...]:
