@@ -16,6 +16,10 @@ from einsum_cascades.indices import Offset, offset
 from einsum_cascades.ir import Access, Call, Cascade, Einsum, Expr, Span
 
 
+_SHOWN = 8
+"""Tensors of a cycle that a message names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loop:
     """Einsums that are evaluated together, coordinate by coordinate of ``rank``; ``step`` -1 runs backwards."""
@@ -216,10 +220,12 @@ def _topological(members: Sequence[int], edges: Sequence[_Edge], component: Mapp
 
 def _cycle_message(cascade: Cascade, edges: Sequence[_Edge]) -> NotationError:
     path = _shortest_cycle(edges)
-    names = " -> ".join((*(e.access.tensor for e in path), path[0].access.tensor))
+    tensors = [e.access.tensor for e in path]
+    names = " -> ".join((*(tensors if len(path) <= _SHOWN else (*tensors[:_SHOWN], "...")), tensors[0]))
     span: Span | None = path[0].access.span
-    what = (f"tensor {path[0].access.tensor!r}: it is defined by itself" if len(path) == 1
-            else f"tensors {', '.join(repr(e.access.tensor) for e in path)}: their definitions form a cycle")
+    listed = ", ".join(map(repr, tensors[:_SHOWN])) + (f" and {len(path) - _SHOWN} more" if len(path) > _SHOWN else "")
+    what = (f"tensor {tensors[0]!r}: it is defined by itself" if len(path) == 1
+            else f"tensors {listed}: their definitions form a cycle")
     return NotationError(f"{what}, got {names}; break it with an iterative rank (R[i+1,...] = ... R[i,...] ... and "
                          f"'init R[0,...] = ...') or rename one of the tensors", source=cascade.name,
                          line=span.line if span else None, column=span.column if span else None)

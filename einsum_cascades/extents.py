@@ -58,6 +58,15 @@ Symbol = str | tuple[str, int]
 class _Size:
     value: int
     source: str
+    declared: str | None = None
+
+
+class DeclaredExtentError(ExtentError):
+    """The text gives a rank two extents; ``rank`` is the one of the later ``extent`` line."""
+
+    def __init__(self, message: str, rank: str) -> None:
+        super().__init__(message)
+        self.rank = rank
 
 
 class _Solver:
@@ -95,8 +104,12 @@ class _Solver:
         known = self.sizes.setdefault(symbol, size)
         if known.value != size.value:
             name = f"rank {symbol!r}" if isinstance(symbol, str) else f"tensor {symbol[0]!r}, dimension {symbol[1] + 1}"
-            raise self.fail(f"{name}: it is bound to two extents, got {known.value} ({known.source}) and {size.value} "
+            message = (f"{name}: it is bound to two extents, got {known.value} ({known.source}) and {size.value} "
                             f"({size.source}); make them equal or use two ranks")
+            if known.declared and size.declared:
+                order = [rank for rank, _ in self.cascade.extents]
+                raise DeclaredExtentError(f"{self.cascade.name}: {message}", max(known.declared, size.declared, key=order.index))
+            raise self.fail(message)
 
     def size(self, symbol: Symbol) -> int | None:
         found = self.sizes.get(self.root(symbol))
@@ -106,7 +119,7 @@ class _Solver:
 
     def bind_text(self) -> None:
         for rank, size in self.cascade.extents:
-            self.bind(rank, _Size(size, "the text"))
+            self.bind(rank, _Size(size, f"'extent {rank.upper()}'", rank))
         for einsum in self.cascade.einsums:
             head = einsum.reduction
             if head is not None and head.op in ("sort", "sort_descending"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num
+from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num, children
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,20 @@ def _limit(index: Expr) -> Affine | None:
 
 
 def index_reads(expr: Expr) -> tuple[Access, ...]:
-    """Returns the accesses that stand inside an index of another access: the reads of index tensors."""
-    from einsum_cascades.ir import accesses, children
+    """Returns the accesses that give an index of another access as they are: the reads of index tensors.
+
+    What is rounded first (``X[floor(P[q])]``) is a number, not an index.
+    """
     if isinstance(expr, Access):
-        return tuple(a for i in expr.indices for a in accesses(i))
+        return tuple(a for index in expr.indices for a in _whole_reads(index))
     return tuple(a for child in children(expr) for a in index_reads(child))
+
+
+def _whole_reads(index: Expr) -> tuple[Access, ...]:
+    match index:
+        case Access():
+            return (index, *index_reads(index))
+        case Call(op="floor" | "ceil" | "round", args=args):
+            return tuple(a for arg in args for a in index_reads(arg))
+        case _:
+            return tuple(a for child in children(index) for a in _whole_reads(child))

@@ -70,6 +70,8 @@ class _Parser(ExpressionParser):
                 self.take()
                 continue
             self.line(found)
+            if self.at("="):
+                self.fail("line: '=' stands where a comparison is wanted, got '='; write '==' to compare, or begin a new line")
             if self.token.kind not in ("newline", "end") and not self.at(";"):
                 self.fail(f"line: it should end here, got {shown(self.token)}; begin a new line, or put an operator "
                           f"before it")

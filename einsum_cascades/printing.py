@@ -111,7 +111,7 @@ def _access(access: Access, parameters: frozenset[str] = frozenset()) -> str:
 
 def _index(index: Expr, parameters: frozenset[str]) -> str:
     # K[m1*M0 + m0, e] and RM[m1+1,p] read better than with blanks around every operator.
-    text = _expr(index, _OR, parameters).replace(" * ", "*").replace(" // ", "//").replace(" % ", "%")
+    text = _expr(index, _OR, parameters).replace(" * ", "*").replace(" // ", "//")
     match index:
         case Call(op="add" | "sub", args=(Coord() | Extent(), Num() | Coord())):
             return text.replace(" ", "")

@@ -56,12 +56,13 @@ def structure(cascade: Cascade) -> Structure:
     """
     produced = producers(cascade)
     iterative = iterations(cascade)
+    started = {id(seed) for seed in cascade.inits}
     steps = schedule(cascade, {t: (i.rank, i.step) for t, i in iterative.items()})
     return Structure(
         inputs=inputs(cascade), outputs=outputs(cascade), producers=MappingProxyType(produced),
         seeds=MappingProxyType(seeds(cascade)), iterative=MappingProxyType(iterative), ranks=ranks(cascade),
         composites=MappingProxyType(composites(cascade)),
-        order=tuple(e for e in _flat(steps) if e not in cascade.inits or e in cascade.einsums),
+        order=tuple(e for e in _flat(steps) if id(e) not in started),
         dimensions=MappingProxyType(dimensions(cascade, iterative)),
         index_tensors=index_tensors(cascade), schedule=steps)
 
@@ -181,7 +182,8 @@ def dimensions(cascade: Cascade, iterative: Mapping[str, Iteration]) -> dict[str
         known = names.setdefault(access.tensor, [None] * len(access.indices))
         spare = weak.setdefault(access.tensor, [None] * len(access.indices))
         for d, index in enumerate(access.indices[:len(known)]):
-            if known[d] is None:
+            # A read with a fill may leave the tensor: it does not say how long the dimension is.
+            if known[d] is None and access.fill is None:
                 known[d] = _bare(index)
             if known[d] is None and spare[d] is None:
                 made = composite(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from einsum_cascades.errors import ExtentError, NotationError, suggest
-from einsum_cascades.extents import known_extents
+from einsum_cascades.extents import DeclaredExtentError, known_extents
 from einsum_cascades.indices import Offset, affine, offset
 from einsum_cascades.ir import (
     Access,
@@ -55,6 +55,10 @@ def verify(cascade: Cascade) -> None:
 
 class _Check(OperatorCheck):
     """Checks a whole cascade."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        super().__init__(cascade)
+        self.seeded = frozenset(out.tensor for seed in cascade.inits for out in seed.outputs)
 
     # --- definitions ---
 
@@ -177,7 +181,7 @@ class _Check(OperatorCheck):
             sign = "-" if place.constant < 0 else "+"
             self.fail(f"tensor {out.tensor!r}: an iterative rank steps by 1, got {place.rank}{sign}{abs(place.constant)}; "
                       f"write {out.tensor}[{place.rank}+1] = ... {out.tensor}[{place.rank}] ...", out.span)
-        if not any(o.tensor == out.tensor for seed in self.cascade.inits for o in seed.outputs):
+        if out.tensor not in self.seeded:
             self.fail(f"tensor {out.tensor!r}: it is iterative over {place.rank!r} but has no seed, got no 'init' for it; "
                       f"add 'init {_seed_text(out, index)} = ...'", out.span)
 
@@ -258,6 +262,9 @@ class _Check(OperatorCheck):
             return
         try:
             known_extents(self.cascade, {})
+        except DeclaredExtentError as error:
+            message = str(error).removeprefix(f"{self.cascade.name}: ")
+            raise DeclarationError(message, source=self.cascade.name, keyword="extent", name=error.rank) from None
         except ExtentError as error:
             self.fail(str(error).removeprefix(f"{self.cascade.name}: "), None)
 

@@ -83,13 +83,15 @@ class ExpressionCheck:
             if op in users:
                 self.fail(f"operator {op!r}: it gives {len(users[op].bodies)} values, got it where one is wanted; put it at "
                           f"the head of the right side, with {len(users[op].bodies)} tensors on the left", span)
+            if op in REDUCTIONS or op in POPULATES:
+                self.fail(f"operator {op!r}: it is a reduction, got it as a map; write '{op}[rank] ...' at the head of the "
+                          f"right side", span)
             valid = [name for name, m in MAPS.items() if m.symbol is None] + list(users)
-            hint = f"reductions are written '{op}[rank] ...'; " if op in REDUCTIONS or op in POPULATES else ""
-            self.fail(f"operator {op!r}: there is none of that name, got {op!r}; {hint}{suggest(op, valid)}", span)
+            self.fail(f"operator {op!r}: there is none of that name, got {op!r}; {suggest(op, valid)}", span)
         elif len(args) != found.arity:
             names = ", ".join("abcdefgh"[:found.arity]) if found.user is None else ", ".join(parameters(found.user))
             self.fail(f"operator {op!r}: it takes {found.arity} operand{'s' if found.arity != 1 else ''}, got {len(args)}; "
-                      f"write {op}({names})", span)
+                      f"write {op}({names}){f' or {op}[rank] ...' if op in REDUCTIONS else ''}", span)
 
     def index(self, index: Expr, tensor: str, span: Span | None) -> None:
         match index:
