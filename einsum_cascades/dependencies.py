@@ -15,7 +15,6 @@ from einsum_cascades.errors import NotationError
 from einsum_cascades.indices import Offset, offset
 from einsum_cascades.ir import Access, Call, Cascade, Einsum, Expr, Span
 
-
 _SHOWN = 8
 """Tensors of a cycle that a message names."""
 

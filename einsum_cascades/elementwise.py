@@ -66,16 +66,21 @@ def _gelu_tanh(x: Array) -> Array:
 
 
 def _modulo(a: Array, b: Array) -> Array:
-    return np.where(np.equal(b, 0), 0.0, np.mod(a, np.where(np.equal(b, 0), 1, b)))
+    return _or_zero(np.mod(a, np.where(np.equal(b, 0), 1, b)), np.equal(b, 0))
 
 
 def _floor_division(a: Array, b: Array) -> Array:
-    return np.where(np.equal(b, 0), 0.0, np.floor_divide(a, np.where(np.equal(b, 0), 1, b)))
+    return _or_zero(np.floor_divide(a, np.where(np.equal(b, 0), 1, b)), np.equal(b, 0))
+
+
+def _or_zero(result: Array, undefined: Array) -> Array:
+    return np.where(undefined | np.isnan(result), 0.0, result)
 
 
 def _power(a: Array, b: Array) -> Array:
-    result = np.power(np.asarray(a, dtype=float), b)
-    return np.where(np.isnan(result) & ~np.isnan(a) & ~np.isnan(b), 0.0, result)
+    # A negative base has a real power for whole exponents only.
+    undefined = np.less(a, 0) & (np.not_equal(b, np.round(b)) | np.isinf(b))
+    return _or_zero(np.power(np.asarray(a, dtype=float), b), undefined)
 
 
 _FUNCTIONS: dict[str, Callable[..., Array]] = {

@@ -133,6 +133,10 @@ def _div(a: float, b: float) -> float:
     return 0.0 if math.isinf(a) and math.isinf(b) else a / b
 
 
+def _rounded(function: Callable[[float], float], x: float) -> float:
+    return x if math.isinf(x) else function(x)
+
+
 def _sigmoid(x: float) -> float:
     small = math.exp(-abs(x))
     return (1.0 if x >= 0 else small) / (1.0 + small)
@@ -155,8 +159,9 @@ _SCALARS: dict[str, Callable[..., float]] = {
     "exp": lambda x: math.exp(x) if x > -INFINITY else 0.0, "exp2": lambda x: 2.0 ** x, "log": _log,
     "log2": lambda x: math.log2(x) if x > 0 else -INFINITY,
     "log1p": lambda x: math.log1p(x) if x > -1 else -INFINITY, "expm1": math.expm1, "sqrt": _sqrt,
-    "rsqrt": lambda x: _div(1.0, _sqrt(x)), "square": lambda x: x * x, "pow": math.pow, "abs": abs,
-    "sign": lambda x: (x > 0) - (x < 0), "floor": math.floor, "ceil": math.ceil, "round": round, "sigmoid": _sigmoid,
+    "rsqrt": lambda x: _div(1.0, _sqrt(x)), "square": lambda x: x * x, "pow": lambda a, b: math.pow(a, b) if a >= 0 or float(b).is_integer() else 0.0, "abs": abs,
+    "sign": lambda x: (x > 0) - (x < 0), "floor": lambda x: _rounded(math.floor, x),
+    "ceil": lambda x: _rounded(math.ceil, x), "round": lambda x: _rounded(round, x), "sigmoid": _sigmoid,
     "tanh": math.tanh, "silu": lambda x: _mul(x, _sigmoid(x)),
     "gelu": lambda x: _mul(x, 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))),
     "gelu_tanh": lambda x: _mul(x, 0.5 * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x ** 3)))),

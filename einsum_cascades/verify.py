@@ -218,11 +218,27 @@ class _Check(OperatorCheck):
                 seeded.add(out.tensor)
                 own = iterative.get(out.tensor)
                 if own is None:
+                    self.backwards(out, defined[out.tensor])
                     self.fail(f"tensor {out.tensor!r}: it has a seed but does not iterate, got no rank + 1 on its left side; "
                               f"write {out.tensor}[i+1,...] = ..., or remove 'init'", out.span)
                 assert own is not None
                 self.slot(out, own.rank, own.dimension, own.step)
         self.unseeded(defined, seeded)
+
+    def backwards(self, seed: Access, einsum: Einsum) -> None:
+        """A seed whose tensor reads itself one step away, but not in the form of an iteration."""
+        left = next(out for out in einsum.outputs if out.tensor == seed.tensor)
+        for access in einsum.reads:
+            for here, there in zip(map(offset, left.indices), map(offset, access.indices), strict=False):
+                if access.tensor != seed.tensor or here is None or there is None or here.rank != there.rank:
+                    continue
+                if here.constant == 0 and there.constant == 1:
+                    self.fail(f"tensor {seed.tensor!r}: the seed of a reverse iteration over {here.rank!r} stands in slot "
+                              f"{here.rank.upper()}, got {_shown(seed)!r}; write that slot", seed.span)
+                if here.constant == 0 and there.constant < 0:
+                    self.fail(f"tensor {seed.tensor!r}: an iteration writes slot {here.rank}+1 from slot {here.rank}, got "
+                              f"{_shown(left)!r} from {_shown(access)!r}; write {seed.tensor}[{here.rank}+1,...] = ... "
+                              f"{seed.tensor}[{here.rank},...] ...", access.span)
 
     def slot(self, out: Access, rank: str, dimension: int, step: int) -> None:
         for number, index in enumerate(out.indices):
