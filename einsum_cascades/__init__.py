@@ -19,7 +19,7 @@ _WHERE = {
     "Access": "ir", "Call": "ir", "Cascade": "ir", "Coord": "ir", "Einsum": "ir", "Extent": "ir", "Num": "ir",
     "Reduction": "ir", "UserOperator": "ir", "FusebenchError": "errors", "NotationError": "errors", "parse": "notation",
     "to_text": "printing", "load": "loading", "structure": "structure", "resolve_extents": "extents",
-    "run": "interpreter",
+    "run": "interpreter", "to_latex": "latex", "to_html": "html", "collectives": "collectives",
 }
 
 __all__ = ["Access", "Call", "Cascade", "Coord", "Einsum", "Extent", "FusebenchError", "NotationError", "Num",

@@ -224,6 +224,10 @@ class Cascade:
         from einsum_cascades.verify import verify
         verify(self)
 
+    def _repr_html_(self) -> str:
+        from einsum_cascades.html import to_html
+        return to_html(self)
+
 
 def unique(names: Iterator[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Returns the names in order of first appearance."""
