@@ -247,9 +247,15 @@ def children(expr: Expr) -> tuple[Expr, ...]:
 
 def walk(expr: Expr) -> Iterator[Expr]:
     """Yields an expression and all its subexpressions, outermost first, left to right."""
-    yield expr
-    for child in children(expr):
-        yield from walk(child)
+    # A stack of its own: analyses walk expressions all the time, and generators inside generators are slow.
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        yield node
+        if isinstance(node, Call):
+            stack.extend(reversed(node.args))
+        elif isinstance(node, Access):
+            stack.extend(reversed(node.indices))
 
 
 def accesses(expr: Expr) -> tuple[Access, ...]:
