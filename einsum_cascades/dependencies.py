@@ -8,6 +8,7 @@ read on it stays in its generation or goes back; what remains then must be acycl
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,9 +40,11 @@ class _Edge:
 
 
 class _CycleError(Exception):
-    def __init__(self, edges: Sequence[_Edge]) -> None:
+    """A cycle among ``edges`` that no iteration breaks; ``through`` are the edges that no rank can break."""
+
+    def __init__(self, edges: Sequence[_Edge], through: Sequence[_Edge] = ()) -> None:
         super().__init__()
-        self.edges = tuple(edges)
+        self.edges, self.through = tuple(edges), tuple(through) or tuple(edges)
 
 
 def schedule(cascade: Cascade, iterative: Mapping[str, tuple[str, int]]) -> tuple[Einsum | Loop, ...]:
@@ -55,7 +58,7 @@ def schedule(cascade: Cascade, iterative: Mapping[str, tuple[str, int]]) -> tupl
     try:
         return _ordered(nodes, tuple(range(len(nodes))), _edges(cascade, nodes), iterative)
     except _CycleError as cycle:
-        raise _cycle_message(cascade, cycle.edges) from None
+        raise _cycle_message(cascade, cycle) from None
 
 
 def lag(out: Access, reader: Einsum, access: Access, rank: str, step: int) -> int | None:
@@ -79,7 +82,7 @@ def _distance(read: Offset | None, reader: Einsum, rank: str, step: int) -> int 
         return None
     if read.rank == rank:
         signs = {coefficient * step > 0 for _, coefficient in read.extents}
-        if signs == {True}:
+        if True in signs:
             return None
         return -step * read.constant + (1 if signs else 0)
     if read.extents:
@@ -144,7 +147,9 @@ def _loop(nodes: Sequence[Einsum], group: Sequence[int], edges: Sequence[_Edge],
     choices = dict.fromkeys(iterative[out.tensor] for n in group for out in nodes[n].outputs if out.tensor in iterative)
     for rank, step in choices:
         lags = [lag(e.out, nodes[e.reader], e.access, rank, step) for e in edges]
-        if any(back is None or back < 0 for back in lags) or not any(lags):
+        bad = [e for e, back in zip(edges, lags, strict=True) if back is None or back < 0]
+        if bad or not any(lags):
+            found = found or _CycleError(edges, bad)
             continue
         same = [e for e, back in zip(edges, lags, strict=True) if back == 0]
         try:
@@ -217,8 +222,8 @@ def _topological(members: Sequence[int], edges: Sequence[_Edge], component: Mapp
     return order
 
 
-def _cycle_message(cascade: Cascade, edges: Sequence[_Edge]) -> NotationError:
-    path = _shortest_cycle(edges)
+def _cycle_message(cascade: Cascade, cycle: _CycleError) -> NotationError:
+    path = _shortest_cycle(cycle.edges, cycle.through)
     tensors = [e.access.tensor for e in path]
     names = " -> ".join((*(tensors if len(path) <= _SHOWN else (*tensors[:_SHOWN], "...")), tensors[0]))
     span: Span | None = path[0].access.span
@@ -230,25 +235,24 @@ def _cycle_message(cascade: Cascade, edges: Sequence[_Edge]) -> NotationError:
                          line=span.line if span else None, column=span.column if span else None)
 
 
-def _shortest_cycle(edges: Sequence[_Edge]) -> list[_Edge]:
+def _shortest_cycle(edges: Sequence[_Edge], through: Sequence[_Edge]) -> list[_Edge]:
+    """The shortest cycle through one of the given edges; any of the edges where there is none."""
     following: dict[int, list[_Edge]] = {}
     for edge in edges:
         following.setdefault(edge.producer, []).append(edge)
     best: list[_Edge] = []
-    for start in sorted(following)[:200]:
-        paths: dict[int, list[_Edge]] = {start: []}
-        queue = [start]
-        while queue and not best or queue and len(paths[queue[0]]) + 1 < len(best):
-            node = queue.pop(0)
-            closing = next((e for e in following.get(node, ()) if e.reader == start), None)
-            if closing is not None:
-                candidate = [*paths[node], closing]
-                best = candidate if not best or len(candidate) < len(best) else best
-                break
+    # Long cycles are all alike: a few starting points are enough for a message.
+    for first in through[:50]:
+        paths: dict[int, list[_Edge]] = {first.reader: [first]}
+        queue = deque([first.reader])
+        while queue and first.producer not in paths:
+            node = queue.popleft()
             for edge in following.get(node, ()):
                 if edge.reader not in paths:
                     paths[edge.reader] = [*paths[node], edge]
                     queue.append(edge.reader)
-    return best or list(edges[:1])
-
-
+        found = paths.get(first.producer, [])
+        if found and (not best or len(found) < len(best)):
+            best = found
+    start = min(range(len(best)), key=lambda i: best[i].producer, default=0)
+    return [*best[start:], *best[:start]] or list(edges[:1])

@@ -167,6 +167,8 @@ class ExpressionParser:
             return inner
         if token.kind == "name":
             return self.named()
+        if token.text == "*" and self.tokens[self.position - 1].text == "*":
+            self.fail("expression: there is no operator '**', got '**'; write pow(a, b), or square(a)")
         self.fail(f"expression: an operand is missing, got {shown(token)}; write a tensor, a rank, an extent, a number or "
                   f"an operator")
 

@@ -99,12 +99,14 @@ def inputs(cascade: Cascade) -> tuple[str, ...]:
 def outputs(cascade: Cascade) -> tuple[str, ...]:
     """Returns the tensors that nothing else reads, and those that ``output`` names.
 
-    A recurrence's reads of its own earlier value do not count: a state that nobody else reads is a result.
+    A recurrence's reads of its own earlier value do not count: a state that nobody else reads is a result. Where
+    that leaves none (a recurrence of several Einsums and nothing after it), the iterative tensors are the outputs.
     """
     read = {a.tensor for e in (*cascade.einsums, *cascade.inits) for a in e.reads
             if a.tensor not in {out.tensor for out in e.outputs}}
-    return tuple(dict.fromkeys(out.tensor for e in cascade.einsums for out in e.outputs
-                               if out.tensor not in read or out.tensor in cascade.declared_outputs))
+    found = tuple(dict.fromkeys(out.tensor for e in cascade.einsums for out in e.outputs
+                                if out.tensor not in read or out.tensor in cascade.declared_outputs))
+    return found or tuple(iterations(cascade))
 
 
 def iterations(cascade: Cascade) -> dict[str, Iteration]:

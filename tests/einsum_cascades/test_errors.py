@@ -23,8 +23,10 @@ ERRORS = [
      ("cascade:1:13: bracket ')': it does not close the '[' of line 1, column 9, got ')'; close that "
      "one first")),
     ("Z[m] = A[k,m] ** B[k]",
-     ("cascade:1:16: expression: an operand is missing, got '*'; write a tensor, a rank, an extent, a "
-     "number or an operator")),
+     "cascade:1:16: expression: there is no operator '**', got '**'; write pow(a, b), or square(a)"),
+    ("init H[0] = 0; H[i+1] = H[i] + Y[]; Y[] = H[i]", (
+        "cascade:1:43: tensors 'H', 'Y': their definitions form a cycle, got H -> Y -> H; break it with an iterative rank "
+        "(R[i+1,...] = ... R[i,...] ... and 'init R[0,...] = ...') or rename one of the tensors")),
     ("Z[m] == A[k,m]",
      "cascade:1:6: tensor 'Z': '==' compares, got '=='; define with a single '='"),
     ("Z[m] A[k,m]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from einsum_cascades.errors import FusebenchError
 from einsum_cascades.loading import from_yaml, load
 from einsum_cascades.notation import parse
+from tests.einsum_cascades.test_round_trip import mutated
 
 YAML = """
 einsum:
@@ -118,3 +120,20 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: {message}"
     with pytest.raises(FusebenchError, match="file: it cannot be read"):
         load(os.fspath(tmp_path) + "/a\0b")
+
+
+def test_mutations_of_yaml_give_only_clean_errors() -> None:
+    rng = random.Random(3)
+    valid = broken = 0
+    for _ in range(1000):
+        text = mutated(YAML, rng)
+        try:
+            from_yaml(text, source="mutant")
+        except FusebenchError as error:
+            broken += 1
+            assert "\n" not in str(error)
+            assert str(error).startswith("mutant")
+        else:
+            valid += 1
+    assert valid > 20
+    assert broken > 300

@@ -54,6 +54,10 @@ def test_a_state_that_only_its_own_recurrence_reads_is_an_output() -> None:
     assert structure(parse("init H[0] = 0\nH[i+1] = H[i] + X[i]")).outputs == ("H",)
 
 
+def test_a_recurrence_of_several_lines_with_nothing_after_it_gives_its_state() -> None:
+    assert structure(parse("init H[0,n] = 0\nT[i,n] = W[n,k] * H[i,k]\nH[i+1,n] = tanh(T[i,n] + U[i,n])")).outputs == ("H",)
+
+
 def test_reverse_iterations_are_known_by_their_seed() -> None:
     found = structure(parse("init R[I,n] = 0\nR[i,n] = R[i+1,n] * A[i] + B[i,n]\nY[i] = R[i,n]"))
     assert found.iterative["R"] == Iteration("i", 0, -1)
