@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from einsum_cascades.definitions import parse_yaml, read_text
 from einsum_cascades.errors import DefinitionError, NotationError, suggest
 from einsum_cascades.ir import Cascade
 from einsum_cascades.tokens import LONGEST_TEXT
@@ -21,36 +22,8 @@ def load(path: str | os.PathLike[str]) -> Cascade:
     Raises: NotationError for a file that is not text or not a cascade, DefinitionError for a wrong key of YAML.
     """
     path = Path(path)
-    text = read_text(path)
+    text = read_text(path, wanted="a cascade", error=NotationError)
     return from_yaml(text, source=str(path)) if path.suffix.lower() in YAML_SUFFIXES else _parse(text, str(path))
-
-
-def read_text(path: Path) -> str:
-    """Returns the text of a file.
-
-    Raises: NotationError where it cannot be read, is too long, or is not UTF-8 text.
-    """
-    source = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(4 * LONGEST_TEXT + 1)
-    except FileNotFoundError:
-        raise NotationError("file: there is none, got a path that does not exist; check the spelling",
-                            source=source) from None
-    except IsADirectoryError:
-        raise NotationError("file: it is a folder, got no text; name a file in it", source=source) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise NotationError(f"file: it cannot be read, got {reason!r}; check the path and its permissions",
-                            source=source) from None
-    if b"\0" in data:
-        raise NotationError(f"file: it is not text, got a NUL byte at byte {data.index(0)}; give a cascade in UTF-8",
-                            source=source)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise NotationError(f"file: it is not text, got byte 0x{data[error.start]:02x} at byte {error.start}, which is no "
-                            f"UTF-8; give a cascade in UTF-8", source=source) from None
 
 
 def from_yaml(text: str, *, source: str = "cascade") -> Cascade:
@@ -60,20 +33,11 @@ def from_yaml(text: str, *, source: str = "cascade") -> Cascade:
     ``einsum``: ``init`` (lines of seeds), ``outputs``, ``dtypes``, ``devices``, ``extents``, ``operators`` (lines
     after the word ``op``). Other top-level keys (``mapping``, ``format``, ...) belong to other readers and are left.
 
-    Raises: NotationError for wrong Einsums, DefinitionError for wrong keys.
+    Raises: NotationError for wrong Einsums, DefinitionError for wrong keys and for what is not YAML.
     """
-    import yaml
     if len(text) > LONGEST_TEXT:
         raise NotationError(f"text: too long, got {len(text)} characters; at most {LONGEST_TEXT} are read", source=source)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "text that YAML cannot read"
-        raise NotationError(f"YAML: it cannot be read, got {problem!r}; check indentation and quotes", source=source,
-                            line=mark.line + 1 if mark else None, column=mark.column + 1 if mark else None) from None
-    except (RecursionError, ValueError) as error:
-        raise NotationError(f"YAML: it cannot be read, got {type(error).__name__}; simplify it", source=source) from None
+    document = parse_yaml(text, source=source)
     if not isinstance(document, Mapping) or "einsum" not in document:
         got = "an empty file" if document is None else type(document).__name__ if not isinstance(document, Mapping) \
             else ", ".join(repr(k) for k in list(document)[:6])
