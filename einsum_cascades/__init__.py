@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from einsum_cascades.printing import to_text
     from einsum_cascades.structure import structure
 
+__version__ = "0.1.0"
+
 _WHERE = {
     "Access": "ir", "Call": "ir", "Cascade": "ir", "Coord": "ir", "Einsum": "ir", "Extent": "ir", "Num": "ir",
     "Reduction": "ir", "UserOperator": "ir", "FusebenchError": "errors", "NotationError": "errors", "parse": "notation",

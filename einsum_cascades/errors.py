@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class FusebenchError(Exception):
     """Base class of every error that bad input can raise; the command ends with status 2 and its message."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error that crosses processes keeps its message, whatever its class was made from.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[FusebenchError], args: tuple[Any, ...], state: dict[str, Any]) -> FusebenchError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class NotationError(FusebenchError):

@@ -85,10 +85,11 @@ class Variant:
 
     ``system`` is its name in the catalogue, ``source`` the paper. ``algorithms`` are the cascades by name, in the
     notation; the first is the default. ``inputs`` says how inputs are drawn that are not just numbers (index tensors,
-    masks, decays); ``input_ranks`` names the ranks of an input where no access of the cascades does. ``shapes`` are
+    masks, decays); ``input_shapes`` gives the shape of an input, from the extents, where its ranks do not say it (one
+    offset more than there are segments). ``shapes`` are
     published ones of its own. ``workloads`` are the models that it is run for, and ``workload_ranks`` says which of
-    a workload's figures is the extent of a rank (``{"p": "seq_len", "e": "e"}``): a batch or heads that no rank
-    takes make independent copies.
+    a workload's figures is the extent of a rank (``{"p": "seq_len", "e": "e"}``; the figures are seq_len, batch, heads,
+    d_model, e, f, ffn): a batch or heads that no rank takes make independent copies.
 
     Raises: DefinitionError where names are malformed or missing.
     """
@@ -101,7 +102,7 @@ class Variant:
     reference: Reference
     cases: tuple[Case, ...]
     inputs: Mapping[str, Draw] = field(default_factory=dict)
-    input_ranks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    input_shapes: Mapping[str, Callable[[Mapping[str, int]], tuple[int, ...]]] = field(default_factory=dict)
     shapes: tuple[Shape, ...] = ()
     published: tuple[Published, ...] = ()
     workloads: tuple[str, ...] = ()
