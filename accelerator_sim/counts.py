@@ -1,0 +1,281 @@
+"""Action counts: how often each memory, register file and operator is used, from a plan's loops.
+
+The rules, the same for every design (Timeloop's dense rules, with what FuseMax's artifact shows of them):
+
+* A tile is fetched again whenever a loop outside of it over one of its ranks advances. Of the loops outside, a run of
+  innermost ones over other ranks reuses it; a loop over another rank outside of such a loop fetches it again.
+* A result is written once for each time that it leaves; where it comes back to be added to, it is read back at all
+  but its first time.
+* Values that cross an array are read once and delivered to every PE that wants them; partial results of PEs that share
+  a result are added on the way.
+* A PE's registers: an Einsum reads its operands and writes its result at every point; a value that arrives is written
+  once more; a running sum is read back at all but its first point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from accelerator_sim.design import Kept, Stage
+from accelerator_sim.plan import Operand, Plan, Work, above, spill_share
+from accelerator_sim.quantities import Quantity, chosen, is_array
+
+
+@dataclass(eq=False)
+class Access:
+    """Values that one tensor moves at one memory in one stage: ``reads`` and ``writes`` by the compute side, ``fills`` from
+    and ``drains`` to the next memory outwards. In the outermost memory only reads and writes exist."""
+
+    reads: Quantity = 0
+    writes: Quantity = 0
+    fills: Quantity = 0
+    drains: Quantity = 0
+
+
+@dataclass(eq=False)
+class RegisterAccess:
+    """Values that the PEs of a unit read and write for one Einsum, all PEs together, and the number of PEs that work."""
+
+    reads: Quantity = 0
+    writes: Quantity = 0
+    active_pes: Quantity = 1
+
+
+@dataclass(frozen=True, eq=False)
+class StageCounts:
+    """The actions of one stage.
+
+    ``memories``: memory to tensor to :class:`Access`. ``registers``: Einsum to its own accesses; ``transfers``: what
+    passes between units, by tensor, as the accesses of the sending and the receiving unit. ``operations``: Einsum
+    to operator to count. ``steps``: Einsum to the steps that its unit takes, one point of every PE at a time;
+    ``cycles``: the steps times the cycles of a point; ``busy``: PE-cycles.
+    """
+
+    memories: Mapping[str, Mapping[str, Access]]
+    registers: Mapping[str, RegisterAccess]
+    transfers: tuple[Transfer, ...]
+    operations: Mapping[str, Mapping[str, Quantity]]
+    steps: Mapping[str, Quantity]
+    cycles: Mapping[str, Quantity]
+    busy: Mapping[str, Quantity]
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """A tensor that one unit makes and another takes from its registers.
+
+    ``values`` cross once each. With ``multicast``, one value is delivered to several PEs, which write ``received``
+    values in all; otherwise partial results of the sender's PEs, ``gathered`` in all, are added on the way.
+    """
+
+    tensor: str
+    sender: str
+    receiver: str
+    multicast: bool
+    values: Quantity
+    received: Quantity
+    gathered: Quantity
+    sender_pes: Quantity
+    receiver_pes: Quantity
+
+
+@dataclass(eq=False)
+class _Counter:
+    """Collects the actions of one stage."""
+
+    plan: Plan
+    stage: Stage
+    memories: dict[str, dict[str, Access]] = field(default_factory=dict)
+    registers: dict[str, RegisterAccess] = field(default_factory=dict)
+    transfers: list[Transfer] = field(default_factory=list)
+    nest: dict[str, dict[str, Access]] = field(default_factory=dict)
+    filled: set[tuple[int, str, str]] = field(default_factory=set)
+
+    def at(self, memory: str, tensor: str) -> Access:
+        """The accesses of the nest that is being counted."""
+        return self.nest.setdefault(memory, {}).setdefault(tensor, Access())
+
+
+def count_stage(plan: Plan, stage: Stage) -> StageCounts:
+    """Returns the actions of one stage of a plan."""
+    counter = _Counter(plan, stage)
+    operations: dict[str, dict[str, Quantity]] = {}
+    steps: dict[str, Quantity] = {}
+    cycles: dict[str, Quantity] = {}
+    busy: dict[str, Quantity] = {}
+    for number in stage.nests:
+        for work in plan.works[number]:
+            points = plan.space.size(work.parts)
+            here = plan.space.steps(work.parts, work.spread)
+            each = cycles_per_point(work)
+            steps[work.name] = here
+            cycles[work.name] = here * each
+            busy[work.name] = points * each
+            operations[work.name] = {op: points * n * work.density for op, n in work.operators.items()}
+            _count_work(counter, number, work, points, points / here)
+        _merge(counter, number)
+    return StageCounts(counter.memories, counter.registers, tuple(counter.transfers), operations, steps, cycles, busy)
+
+
+def cycles_per_point(work: Work) -> Quantity:
+    """Returns the cycles that a PE spends on one point of an Einsum."""
+    total: Quantity = 0
+    for operator, n in work.operators.items():
+        if operator not in work.absorbed:
+            total = total + n * work.unit.cycles[operator]
+    return total
+
+
+def refetches(plan: Plan, work: Work, loops: Iterable[str], parts: frozenset[str]) -> Quantity:
+    """Returns how often all of a tensor is fetched through a tile inside ``loops``: the product of the loops over other
+    ranks that have, further in, a loop over one of the tensor's ranks that advances."""
+    space = plan.space
+    instances = plan.design.mapping.instances
+    again: list[str] = []
+    factor: Quantity = 1
+    advances: Quantity = False
+    for loop in reversed(tuple(loops)):
+        count = space.count(loop, work.spread)
+        if loop in parts or loop in instances:
+            advances = advances | (count > 1)
+        elif advances is True:
+            again.append(loop)
+        elif is_array(advances) or is_array(count):
+            factor = factor * chosen(advances, count, 1) if is_array(advances) else factor
+        elif advances:
+            again.append(loop)
+    return factor * space.steps(again, work.spread)
+
+
+def _count_work(counter: _Counter, number: int, work: Work, points: Quantity, active: Quantity) -> None:
+    plan, space = counter.plan, counter.plan.space
+    every = frozenset(plan.design.mapping.instances)
+    registers = RegisterAccess(active_pes=active)
+    registers.reads = points * len(work.operands)
+    registers.writes = points
+    for operand in work.operands:
+        holder = _holder(counter, number, work, operand.tensor)
+        again = refetches(plan, work, work.loops, operand.parts)
+        if holder is None:
+            _transfer(counter, work, operand)
+            continue
+        values = space.size(operand.parts | every) * again
+        counter.at(holder, operand.tensor).reads += values
+        registers.writes += values * space.copies(operand.parts, work.spread)
+        _fill(counter, number, work, operand)
+    result = work.result
+    times = refetches(plan, work, work.loops, result.parts)
+    resident = space.size(result.parts | every) * space.copies(result.parts, work.spread)
+    # A running sum is read back at every point but the first after it arrived or began.
+    registers.reads += points - resident * times
+    holder = _home(counter, number, result.tensor)
+    if holder is not None:
+        values = space.size(result.parts | every)
+        access = counter.at(holder, result.tensor)
+        access.writes += values * times
+        access.reads += values * (times - 1)
+        registers.writes += resident * (times - 1)
+        _drain(counter, number, work, result)
+    counter.registers[work.name] = registers
+
+
+def _kept(counter: _Counter, number: int, tensor: str) -> tuple[str, Kept] | None:
+    """The innermost memory in which a nest keeps a tensor."""
+    binding = counter.plan.design.bindings[number]
+    for memory in reversed(tuple(counter.plan.machine.memories)):
+        for kept in binding.kept.get(memory, ()):
+            if kept.tensor == tensor:
+                return memory, kept
+    return None
+
+
+def _home(counter: _Counter, number: int, tensor: str) -> str | None:
+    """The memory that a result is written to; None where it stays in registers."""
+    kept = _kept(counter, number, tensor)
+    if kept is not None:
+        return kept[0]
+    return counter.plan.machine.outermost.name if counter.plan.crosses(counter.stage, tensor) else None
+
+
+def _holder(counter: _Counter, number: int, work: Work, tensor: str) -> str | None:
+    """The memory that an operand is read from; None where it is taken from registers."""
+    if work.name in work.binding.forward.get(tensor, ()):
+        return None
+    return _home(counter, number, tensor)
+
+
+def _fill(counter: _Counter, number: int, work: Work, operand: Operand) -> None:
+    """The tile that a memory keeps comes from the outermost memory, once for all Einsums of the nest that read it."""
+    kept = _kept(counter, number, operand.tensor)
+    if kept is None or not counter.plan.crosses(counter.stage, operand.tensor) or (number, *_key(kept)) in counter.filled:
+        return
+    made_here = any(w.result.tensor == operand.tensor for w in counter.plan.works[number])
+    if made_here:
+        return
+    counter.filled.add((number, *_key(kept)))
+    plan, every = counter.plan, frozenset(counter.plan.design.mapping.instances)
+    values = plan.space.size(operand.parts | every) * refetches(plan, work, above(work, kept[1].at), operand.parts)
+    counter.at(kept[0], operand.tensor).fills += values
+    counter.at(plan.machine.outermost.name, operand.tensor).reads += values
+
+
+def _key(kept: tuple[str, Kept]) -> tuple[str, str]:
+    return kept[0], kept[1].tensor
+
+
+def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
+    kept = _kept(counter, number, result.tensor)
+    if kept is None or not counter.plan.crosses(counter.stage, result.tensor):
+        return
+    plan, every = counter.plan, frozenset(counter.plan.design.mapping.instances)
+    values = plan.space.size(result.parts | every)
+    times = refetches(plan, work, above(work, kept[1].at), result.parts)
+    inner, outer = counter.at(kept[0], result.tensor), counter.at(plan.machine.outermost.name, result.tensor)
+    inner.drains += values * times
+    outer.writes += values * times
+    inner.fills += values * (times - 1)
+    outer.reads += values * (times - 1)
+
+
+def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
+    plan, space = counter.plan, counter.plan.space
+    maker = next((w for n in counter.stage.nests for w in plan.works[n] if w.result.tensor == operand.tensor), None)
+    if maker is None or maker.unit.name == work.unit.name:
+        return
+    if any(t.tensor == operand.tensor and t.receiver == work.unit.name for t in counter.transfers):
+        return
+    every = frozenset(plan.design.mapping.instances)
+    values = space.size(operand.parts | every)
+    counter.transfers.append(Transfer(
+        operand.tensor, maker.unit.name, work.unit.name, bool(frozenset(work.spread) - operand.parts), values,
+        values * space.copies(operand.parts, work.spread), values * space.copies(operand.parts, maker.spread),
+        active_pes(plan, maker), active_pes(plan, work)))
+
+
+def active_pes(plan: Plan, work: Work) -> Quantity:
+    """Returns how many PEs work at a time, on average."""
+    return plan.space.size(work.parts) / plan.space.steps(work.parts, work.spread)
+
+
+def _merge(counter: _Counter, number: int) -> None:
+    """Adds a nest's accesses to the stage's. A share of what is kept did not fit: that share of the compute side's accesses
+    goes on outwards, and of the tensor's own traffic the rest remains."""
+    plan = counter.plan
+    outermost = plan.machine.outermost.name
+    for memory, kepts in plan.design.bindings[number].kept.items():
+        for kept in kepts:
+            share = spill_share(plan, counter.stage, number, memory, kept)
+            if not is_array(share) and share == 0:
+                continue
+            inner, outer = counter.at(memory, kept.tensor), counter.at(outermost, kept.tensor)
+            outer.reads += share * (inner.reads - outer.reads)
+            outer.writes += share * (inner.writes - outer.writes)
+    for memory, tensors in counter.nest.items():
+        for tensor, access in tensors.items():
+            total = counter.memories.setdefault(memory, {}).setdefault(tensor, Access())
+            total.reads += access.reads
+            total.writes += access.writes
+            total.fills += access.fills
+            total.drains += access.drains
+    counter.nest.clear()

@@ -1,0 +1,118 @@
+"""Energy of a stage by component: action counts times the cost of each action.
+
+``physical`` accounting counts every PE's register file, and what passes between a column of PEs and its lane once on
+the lane's side. ``fusemax-artifact`` counts as the artifact of the FuseMax paper does: the registers of one PE of
+each unit, what a design lists as counted for each PE of a column so many times, and an operator's energy left out
+where a design says so (see docs/assumptions.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from accelerator_sim.counts import StageCounts, Transfer, active_pes
+from accelerator_sim.design import ArtifactAccounting, Stage
+from accelerator_sim.plan import Plan, Work
+from accelerator_sim.quantities import Quantity
+from accelerator_sim.registers import RegisterCost
+from einsum_cascades.errors import UnknownNameError
+
+PHYSICAL = "physical"
+ARTIFACT = "fusemax-artifact"
+ACCOUNTINGS = (PHYSICAL, ARTIFACT)
+
+
+@dataclass(frozen=True, eq=False)
+class Charge:
+    """One line of an energy: ``count`` actions of a kind at a component, at ``pj`` each, by an Einsum or tensor."""
+
+    component: str
+    action: str
+    by: str
+    count: Quantity
+    pj: Quantity
+
+    @property
+    def energy_pj(self) -> Quantity:
+        """Count times cost."""
+        return self.count * self.pj
+
+
+def stage_energy(plan: Plan, stage: Stage, counts: StageCounts, accounting: str = PHYSICAL) -> Iterator[Charge]:
+    """Yields the charges of a stage.
+
+    Raises: UnknownNameError for an accounting that does not exist.
+    """
+    if accounting not in ACCOUNTINGS:
+        raise UnknownNameError("accounting", accounting, ACCOUNTINGS)
+    artifact = (plan.design.artifact or ArtifactAccounting()) if accounting == ARTIFACT else None
+    works = {w.name: w for w in plan.stage_works(stage)}
+    yield from _operations(works, counts, artifact)
+    yield from _memories(plan, counts)
+    yield from _registers(plan, works, counts, artifact)
+
+
+def _operations(works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting | None) -> Iterator[Charge]:
+    for name, operations in counts.operations.items():
+        unit = works[name].unit
+        for operator, count in operations.items():
+            if artifact is not None and name in artifact.omitted_energy.get(operator, ()):
+                continue
+            yield Charge(unit.name, operator, name, count, unit.energy_of(operator))
+
+
+def _memories(plan: Plan, counts: StageCounts) -> Iterator[Charge]:
+    costs = {}
+    for memory, tensors in counts.memories.items():
+        for tensor, access in tensors.items():
+            width = plan.value_bytes(tensor)
+            if (memory, width) not in costs:
+                costs[memory, width] = plan.machine.memories[memory].cost(width)
+            cost = costs[memory, width]
+            # A drain passes on as it is: the artifact shows no buffer read for it.
+            yield Charge(memory, "read", tensor, access.reads, cost.read_pj)
+            yield Charge(memory, "write", tensor, access.writes + access.fills, cost.write_pj)
+
+
+def _registers(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting | None) -> Iterator[Charge]:
+    costs = {u.name: u.register_file.cost(f"{u.name}.register_file") for u in plan.machine.units.values()}
+    for name, access in counts.registers.items():
+        unit = works[name].unit.name
+        share = 1 if artifact is None else 1 / access.active_pes
+        yield Charge(f"{unit}_registers", "read", name, access.reads * share, costs[unit].read_pj)
+        yield Charge(f"{unit}_registers", "write", name, access.writes * share, costs[unit].write_pj)
+    for transfer in counts.transfers:
+        sent, received = _passed(transfer, artifact)
+        yield Charge(f"{transfer.sender}_registers", "read", transfer.tensor, sent, costs[transfer.sender].read_pj)
+        yield Charge(f"{transfer.receiver}_registers", "write", transfer.tensor, received, costs[transfer.receiver].write_pj)
+    if artifact is not None:
+        yield from _read_back(plan, works, counts, artifact, costs)
+
+
+def _passed(transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Quantity, Quantity]:
+    """The reads that sending and the writes that receiving costs; results that are gathered pass on as they are made."""
+    if artifact is None:
+        return (transfer.values if transfer.multicast else 0), transfer.received
+    if transfer.tensor not in artifact.per_pe:
+        return 0, 0
+    if transfer.multicast:
+        return transfer.received / transfer.sender_pes, transfer.received / transfer.receiver_pes
+    return 0, transfer.gathered / transfer.receiver_pes
+
+
+def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting,
+               costs: Mapping[str, RegisterCost]) -> Iterator[Charge]:
+    every = frozenset(plan.design.mapping.instances)
+    for tensor, loop in artifact.read_back.items():
+        maker = next((w for w in works.values() if w.result.tensor == tensor), None)
+        if maker is None:
+            continue
+        again = 1 - 1 / plan.space.extent(loop)
+        values = plan.space.size(maker.result.parts | every) * plan.space.copies(maker.result.parts, maker.spread) * again
+        unit = maker.unit.name
+        yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(plan, maker), costs[unit].write_pj)
+        for transfer in counts.transfers:
+            if transfer.tensor == tensor and tensor in artifact.per_pe:
+                yield Charge(f"{transfer.receiver}_registers", "read", tensor, values / transfer.receiver_pes,
+                             costs[transfer.receiver].read_pj)

@@ -1,0 +1,13 @@
+"""The errors of the simulator: children of the one base class."""
+
+from __future__ import annotations
+
+from einsum_cascades.errors import DesignError, FusebenchError
+
+
+class ComponentError(FusebenchError):
+    """A component's cost cannot be told from what is known."""
+
+
+class CapacityError(DesignError):
+    """What a mapping keeps in a memory does not fit it."""

@@ -1,0 +1,122 @@
+"""An estimate: what a cascade costs on a machine under a design. The one evaluation path for every design.
+
+cascade + design + machine + shape -> plan -> action counts -> latency, utilization, energy, area. Numbers of the
+machine may be arrays: then so are the results, one element for each design point, from the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelerator_sim.area import machine_area
+from accelerator_sim.counts import StageCounts, count_stage
+from accelerator_sim.design import Design
+from accelerator_sim.energy import PHYSICAL, Charge, stage_energy
+from accelerator_sim.machine import Machine
+from accelerator_sim.plan import Plan, Shape, make_plan
+from accelerator_sim.quantities import Quantity
+from accelerator_sim.schedule import StageTime, bound_of, stage_time
+from einsum_cascades.ir import Cascade
+
+TYPED = "typed"
+OVERLAPPED = "overlapped"
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A modelled result (never a measured one).
+
+    ``latency_s`` in seconds, ``latency_cycles`` at the machine's clock, ``dram_bytes`` read and written;
+    ``utilization`` of each compute unit (busy PE-cycles over its PEs' cycles); ``energy_pj`` and ``area_mm2`` by
+    component and in ``total``. ``bound`` names what decides the latency, ``schedule`` whether phases were typed in
+    the design or units overlap freely. ``stages`` holds the time of each stage, ``notes`` what was assumed for this
+    cascade. ``valid`` is True, or for a batch where everything fits; elsewhere the numbers mean nothing.
+    """
+
+    design: str
+    machine: str
+    accounting: str
+    latency_s: Quantity
+    latency_cycles: Quantity
+    dram_bytes: Quantity
+    utilization: Mapping[str, Quantity]
+    energy_pj: Mapping[str, Quantity]
+    area_mm2: Mapping[str, Quantity]
+    bound: str | None
+    schedule: str
+    stages: Mapping[str, StageTime]
+    valid: Quantity
+    notes: tuple[str, ...]
+    plan: Plan
+    counts: Mapping[str, StageCounts]
+
+    def charges(self, accounting: str | None = None) -> tuple[Charge, ...]:
+        """Returns every line of the energy: component, action, count and cost, under an accounting."""
+        return tuple(c for stage in self.plan.design.stages
+                     for c in stage_energy(self.plan, stage, self.counts[stage.name], accounting or self.accounting))
+
+    def energy_under(self, accounting: str) -> Mapping[str, Quantity]:
+        """Returns the energy by component, and in total, under another accounting."""
+        return _energy(self.plan.machine, self.charges(accounting))
+
+    def to_dict(self) -> dict[str, object]:
+        """Returns the results as plain values for JSON."""
+        return {"design": self.design, "machine": self.machine, "latency_s": self.latency_s,
+                "latency_cycles": self.latency_cycles, "dram_bytes": self.dram_bytes,
+                "utilization": dict(self.utilization), "energy_pj": dict(self.energy_pj), "area_mm2": dict(self.area_mm2),
+                "bound": self.bound, "schedule": self.schedule, "accounting": self.accounting, "notes": list(self.notes),
+                "stages": {name: {"compute_cycles": t.compute_cycles, "memory_s": t.memory_s, "latency_s": t.latency_s,
+                                  "dram_bytes": t.bytes_moved} for name, t in self.stages.items()}}
+
+
+def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, accounting: str = PHYSICAL) -> Estimate:
+    """Returns what a cascade costs on a machine under a design at a shape.
+
+    Raises: DesignError where the design does not fit the cascade or the machine, CapacityError where tiles do not fit
+        a memory, UnknownNameError for an unknown accounting or a name that the machine lacks, ComponentError where a
+        cost is not known.
+    """
+    plan = make_plan(cascade, design, machine, shape)
+    counts: dict[str, StageCounts] = {}
+    times: dict[str, StageTime] = {}
+    charges: list[Charge] = []
+    latency: Quantity = 0.0
+    moved: Quantity = 0
+    busy: dict[str, Quantity] = {name: 0 for name in machine.units}
+    for stage in design.stages:
+        counted = counts[stage.name] = count_stage(plan, stage)
+        time = times[stage.name] = stage_time(plan, stage, counted)
+        latency = latency + time.latency_s
+        moved = moved + time.bytes_moved
+        for work in plan.stage_works(stage):
+            busy[work.unit.name] = busy[work.unit.name] + counted.busy[work.name]
+        charges += stage_energy(plan, stage, counted, accounting)
+    cycles = latency * machine.clock_hz
+    utilization = {machine.units[name].label: value / (machine.units[name].pes * cycles) for name, value in busy.items()}
+    typed = any(stage.schedule.phases for stage in design.stages)
+    return Estimate(design.id, machine.id, accounting, latency, cycles, moved, utilization, _energy(machine, charges),
+                    machine_area(machine), bound_of(plan, times), TYPED if typed else OVERLAPPED, times, plan.valid,
+                    _notes(plan), plan, counts)
+
+
+def _energy(machine: Machine, charges: list[Charge] | tuple[Charge, ...]) -> dict[str, Quantity]:
+    found: dict[str, Quantity] = {"total": 0.0}
+    for unit in machine.units:
+        found[unit] = 0.0
+        found[f"{unit}_registers"] = 0.0
+    for memory in machine.memories:
+        found[memory] = 0.0
+    for charge in charges:
+        found[charge.component] = found[charge.component] + charge.energy_pj
+    for component, value in found.items():
+        if component != "total":
+            found["total"] = found["total"] + value
+    return found
+
+
+def _notes(plan: Plan) -> tuple[str, ...]:
+    filtered = [w.name for works in plan.works for w in works if w.density < 1]
+    if not filtered:
+        return ()
+    return (f"A9: predicates of {', '.join(filtered)} save operations' energy, but no time and no traffic",)

@@ -1,0 +1,219 @@
+"""A machine: compute units, memories and a clock, as typed values read from a definition.
+
+Numbers may be arrays (one element for each design point): :func:`with_parameters` replaces them by path after a
+definition has been read and checked, so that a batch of machines is one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from accelerator_sim.quantities import Quantity
+from accelerator_sim.registers import RegisterCost, register_cost
+from accelerator_sim.sram import sram_cost
+from einsum_cascades.errors import UnknownNameError
+
+BITS_PER_BYTE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterFile:
+    """The registers of one PE. Costs that are not given follow from ``depth`` (in values) by the table."""
+
+    depth: Quantity
+    read_pj: Quantity | None = None
+    write_pj: Quantity | None = None
+    area_um2: Quantity | None = None
+
+    def cost(self, name: str) -> RegisterCost:
+        """Returns pJ a value for reads and writes, and um2."""
+        given = (self.read_pj, self.write_pj, self.area_um2)
+        if all(value is not None for value in given):
+            return RegisterCost(*given)
+        known = register_cost(self.depth, name=name)
+        return RegisterCost(*(g if g is not None else k for g, k in
+                              zip(given, (known.read_pj, known.write_pj, known.area_um2), strict=True)))
+
+
+@dataclass(frozen=True)
+class ComputeUnit:
+    """An array of equal PEs.
+
+    ``dimensions`` are its sides (``rows``, ``cols``; ``lanes``). ``cycles`` of each operator that a PE has.
+    ``energy_pj`` of one operation; an operator that repeats another (an exp of n multiply-adds) has the name of that
+    one in place of a number and costs its energy in each cycle. ``area_um2`` of the parts of a PE. ``drain`` names
+    the dimension whose length is the time, in cycles, that results take to leave the array.
+    """
+
+    name: str
+    label: str
+    dimensions: Mapping[str, Quantity]
+    cycles: Mapping[str, Quantity]
+    energy_pj: Mapping[str, Quantity | str]
+    area_um2: Mapping[str, Quantity]
+    register_file: RegisterFile
+    drain: str | None = None
+
+    @property
+    def pes(self) -> Quantity:
+        """The number of PEs."""
+        total: Quantity = 1
+        for size in self.dimensions.values():
+            total = total * size
+        return total
+
+    def energy_of(self, operator: str) -> Quantity:
+        """Returns pJ of one operation."""
+        value = self.energy_pj[operator]
+        return self.cycles[operator] * self.energy_pj[value] if isinstance(value, str) else value
+
+    @property
+    def drain_cycles(self) -> Quantity:
+        """Cycles in which results leave the array; 0 where it does not say."""
+        return self.dimensions[self.drain] if self.drain is not None else 0
+
+    @property
+    def pe_area_um2(self) -> Quantity:
+        """The area of one PE with its register file."""
+        total = self.register_file.cost(f"{self.name}.register_file").area_um2
+        for part in self.area_um2.values():
+            total = total + part
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCost:
+    """pJ for one value read and written, and area in mm2."""
+
+    read_pj: Quantity
+    write_pj: Quantity
+    area_mm2: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory that several units share.
+
+    ``kind`` is ``dram`` or ``sram``; ``size_bytes`` None is as large as needed, ``bytes_per_s`` None as fast. An
+    access moves ``row_bits`` at ``read_pj`` and ``write_pj``; a SRAM without these has them, and its area, from the
+    SRAM table at ``technology_nm``.
+    """
+
+    name: str
+    kind: str
+    row_bits: Quantity
+    bytes: Quantity | None = None
+    bytes_per_s: Quantity | None = None
+    read_pj: Quantity | None = None
+    write_pj: Quantity | None = None
+    area_mm2: Quantity | None = None
+    technology_nm: int = 45
+
+    def cost(self, value_bytes: Quantity) -> MemoryCost:
+        """Returns the cost of a value of so many bytes: its share of a row."""
+        read, write, area = self.read_pj, self.write_pj, self.area_mm2
+        if self.kind == "sram" and (read is None or write is None or area is None):
+            found = sram_cost(self.bytes, self.row_bits, self.technology_nm, name=self.name)
+            read = found.read_pj if read is None else read
+            write = found.write_pj if write is None else write
+            area = found.area_mm2 if area is None else area
+        share = value_bytes * BITS_PER_BYTE / self.row_bits
+        return MemoryCost(read * share, write * share, 0.0 if area is None else area)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine. ``memories`` are in order from the outermost; ``sources`` says where each number is from, by path."""
+
+    id: str
+    title: str
+    source: str
+    clock_hz: Quantity
+    value_bytes: Quantity
+    technology_nm: int
+    units: Mapping[str, ComputeUnit]
+    memories: Mapping[str, Memory]
+    sources: Mapping[str, str]
+
+    @property
+    def outermost(self) -> Memory:
+        """The memory that holds inputs and outputs."""
+        return next(iter(self.memories.values()))
+
+    def unit(self, name: str, place: str) -> ComputeUnit:
+        """Returns a compute unit by name.
+
+        Raises: UnknownNameError where there is none.
+        """
+        if name not in self.units:
+            raise UnknownNameError("compute unit", name, self.units, place=f"{place}: machine {self.id!r}")
+        return self.units[name]
+
+    def parameter(self, path: str) -> Quantity:
+        """Returns the number at a path of the definition such as ``array_2d.rows``.
+
+        Raises: UnknownNameError where there is none.
+        """
+        node: Any = self
+        for segment in path.split("."):
+            node = _children(node).get(segment)
+        if node is None or isinstance(node, str) or is_dataclass(node) or isinstance(node, Mapping):
+            raise UnknownNameError("parameter", path, self.parameters(), place=f"machine {self.id!r}")
+        return node
+
+    def parameters(self) -> dict[str, Quantity]:
+        """Returns every number that can be set, by path."""
+        found: dict[str, Quantity] = {}
+
+        def visit(node: Any, path: str) -> None:
+            for key, child in _children(node).items():
+                inner = f"{path}.{key}" if path else key
+                if is_dataclass(child) or isinstance(child, Mapping):
+                    visit(child, inner)
+                elif child is not None and not isinstance(child, str):
+                    found[inner] = child
+        visit(self, "")
+        return found
+
+
+_HIDDEN = frozenset(("id", "title", "source", "sources", "name", "label", "kind", "drain", "technology_nm"))
+_INLINE = frozenset(("dimensions", "units", "memories"))
+"""Mappings whose entries stand one level up in the definition: ``array_2d.rows``, ``array_2d`` itself."""
+
+
+def _children(node: Any) -> dict[str, Any]:
+    if isinstance(node, Mapping):
+        return dict(node)
+    if not is_dataclass(node):
+        return {}
+    found: dict[str, Any] = {}
+    for field in fields(node):
+        if field.name in _INLINE:
+            found.update(getattr(node, field.name))
+        elif field.name not in _HIDDEN:
+            found[field.name] = getattr(node, field.name)
+    return found
+
+
+def with_parameters(machine: Machine, values: Mapping[str, Quantity]) -> Machine:
+    """Returns the machine with numbers replaced by path; values may be arrays, one element for each design point.
+
+    Raises: UnknownNameError for a path that the machine has not.
+    """
+    for path, value in values.items():
+        machine.parameter(path)
+        machine = _replaced(machine, path.split("."), value)
+    return machine
+
+
+def _replaced(node: Any, segments: list[str], value: Quantity) -> Any:
+    key, *rest = segments
+    if isinstance(node, Mapping):
+        return MappingProxyType({**node, key: _replaced(node[key], rest, value) if rest else value})
+    for field in fields(node):
+        if field.name in _INLINE and key in getattr(node, field.name):
+            return replace(node, **{field.name: _replaced(getattr(node, field.name), segments, value)})
+    return replace(node, **{key: _replaced(getattr(node, key), rest, value) if rest else value})

@@ -1,0 +1,123 @@
+"""Latency of a stage: what its schedule overlaps, and the outermost memory's time beside it.
+
+A stage with phases is a loop of epochs. Einsums that lack one of the epoch's loops run in some epochs only (the final
+division of attention in the last round over the keys), so epochs are counted by which Einsums are active. A phase
+lasts as long as its longest unit, an epoch the sum of its phases. Without phases the busiest unit decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelerator_sim.counts import StageCounts
+from accelerator_sim.design import Phase, Stage
+from accelerator_sim.plan import Plan, Work
+from accelerator_sim.quantities import Quantity, is_array, larger
+from einsum_cascades.errors import DesignError
+
+
+@dataclass(frozen=True, eq=False)
+class StageTime:
+    """``compute_cycles`` of the units, ``memory_s`` of the outermost memory, and the longer of both as ``latency_s``.
+    ``unit_cycles`` are the steps that each unit works."""
+
+    compute_cycles: Quantity
+    memory_s: Quantity
+    latency_s: Quantity
+    unit_cycles: Mapping[str, Quantity]
+    bytes_moved: Quantity
+
+
+def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
+    """Returns the time of a stage."""
+    works = plan.stage_works(stage)
+    unit_cycles: dict[str, Quantity] = {}
+    for work in works:
+        unit_cycles[work.unit.name] = unit_cycles.get(work.unit.name, 0) + counts.cycles[work.name]
+    if stage.schedule.phases:
+        compute = _phased(plan, stage, counts)
+    else:
+        compute = 0
+        for cycles in unit_cycles.values():
+            compute = larger(compute, cycles)
+    moved: Quantity = 0
+    memory = plan.machine.outermost
+    for tensor, access in counts.memories.get(memory.name, {}).items():
+        moved = moved + (access.reads + access.writes) * plan.value_bytes(tensor)
+    memory_s = 0.0 if memory.bytes_per_s is None else moved / memory.bytes_per_s
+    return StageTime(compute, memory_s, larger(compute / plan.machine.clock_hz, memory_s), unit_cycles, moved)
+
+
+def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
+    works = {w.name: w for w in plan.stage_works(stage)}
+    loops = _epoch_loops(plan, stage, works)
+    epochs = plan.space.size((*plan.design.mapping.instances, *loops))
+    total: Quantity = 0
+    for phase in stage.schedule.phases:
+        if phase.drain is not None:
+            total = total + epochs * plan.machine.units[phase.drain].drain_cycles
+        else:
+            total = total + _phase_cycles(plan, stage, phase, works, loops, counts)
+    return total
+
+
+def _epoch_loops(plan: Plan, stage: Stage, works: Mapping[str, Work]) -> tuple[str, ...]:
+    place = f"design {plan.design.id!r}: stage {stage.name!r}: phases"
+    if len(stage.nests) != 1:
+        raise DesignError(f"{place}: an epoch is a round of the loops of one nest, got {len(stage.nests)} nests; give each a "
+                          f"stage of its own")
+    named = [name for phase in stage.schedule.phases for name in phase.einsums]
+    for name in named:
+        if name not in works:
+            raise DesignError(f"{place}: Einsum {name!r} is not in the stage, got it in a phase; use {', '.join(works)}")
+        if named.count(name) > 1:
+            raise DesignError(f"{place}: Einsum {name!r} runs in two phases, got a second one; remove one")
+    missing = [name for name in works if name not in named]
+    if missing:
+        raise DesignError(f"{place}: Einsum {missing[0]!r} runs in no phase, got phases of {', '.join(named)}; add it to one")
+    return tuple(x for x in plan.design.nest(stage.nests[0]).loops if x not in plan.design.mapping.instances)
+
+
+def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Work], loops: tuple[str, ...],
+                  counts: StageCounts) -> Quantity:
+    """The cycles of one phase over all epochs: epochs in which more Einsums are active are longer."""
+    instances = plan.design.mapping.instances
+    active: dict[frozenset[str], list[Work]] = {}
+    for name in phase.einsums:
+        own = frozenset(x for x in loops if x in works[name].loops)
+        active.setdefault(own, []).append(works[name])
+    classes = sorted(active, key=len, reverse=True)
+    for wider, narrower in zip(classes, classes[1:], strict=False):
+        if not narrower < wider:
+            raise DesignError(f"design {plan.design.id!r}: stage {stage.name!r}: phases: Einsums of one phase must share their "
+                              f"loops or have fewer of them, got loops {', '.join(sorted(wider))} and "
+                              f"{', '.join(sorted(narrower))}; put them in different phases")
+    rounds = [plan.space.size((*instances, *own)) for own in classes]
+    total: Quantity = 0
+    length: Quantity = 0
+    running: dict[str, Quantity] = {}
+    for number, own in enumerate(classes):
+        for work in active[own]:
+            running[work.unit.name] = running.get(work.unit.name, 0) + counts.cycles[work.name] / rounds[number]
+        before, length = length, 0
+        for cycles in running.values():
+            length = larger(length, cycles)
+        # The rounds of this class are some of those of the class before: they last so much longer.
+        total = total + rounds[number] * (length - before)
+    return total
+
+
+def bound_of(plan: Plan, times: Mapping[str, StageTime]) -> str | None:
+    """Returns what decides the latency: the outermost memory, or the unit that works longest; None for a batch."""
+    spent: dict[str, float] = {}
+    for time in times.values():
+        if is_array(time.latency_s) or is_array(time.compute_cycles) or is_array(time.memory_s):
+            return None
+        compute_s = time.compute_cycles / plan.machine.clock_hz
+        if time.memory_s >= compute_s:
+            name = plan.machine.outermost.name
+        else:
+            name = max(time.unit_cycles, key=lambda u: time.unit_cycles[u])
+        spent[name] = spent.get(name, 0.0) + time.latency_s
+    return max(spent, key=lambda name: spent[name])

@@ -1,0 +1,143 @@
+"""The hardware-free mapping of a cascade: partitioning, loop order, parallel ranks and fusion.
+
+A mapping says in which order the iteration spaces of Einsums are walked, whatever the machine. Einsums of one
+:class:`Nest` are fused: they share its outer loops, and run one after another inside. What runs where, and what is
+kept in which memory, is the binding, which the simulator adds; a kernel adds its tile configuration instead.
+
+Source: FuseMax (arXiv 2406.10491), section II-C: "mapping" is loop order, partitioning, and parallel or sequential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from einsum_cascades.errors import DesignError, suggest
+from einsum_cascades.indices import composite
+from einsum_cascades.ir import Cascade, Coord, Einsum, Expr, unique
+from einsum_cascades.structure import structure
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Einsums that share loops.
+
+    ``loops`` are the shared temporal loops, outer to inner; an Einsum runs in those of its own ranks. ``inner`` orders
+    an Einsum's further loops (ranks that it leaves out follow, in the order of the Einsum, parallel ones first).
+    ``parallel`` are the ranks, or parts of ranks, that an Einsum spreads over units.
+    """
+
+    einsums: tuple[str, ...]
+    loops: tuple[str, ...]
+    inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parallel: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CascadeMapping:
+    """The mapping of a whole cascade.
+
+    ``partitions`` names the parts, outer to inner, of each rank that is partitioned beyond what the cascade itself
+    partitions: ``{"p": ("p2", "p1", "p0")}``. ``nests`` run one after another. ``instances`` are ranks that the
+    cascade lacks and that repeat it independently (batch and heads); nests may loop over them.
+
+    Raises: DesignError, from :meth:`verify`, where it does not fit a cascade.
+    """
+
+    nests: tuple[Nest, ...]
+    partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    instances: tuple[str, ...] = ()
+
+    def verify(self, cascade: Cascade, *, source: str = "mapping") -> None:
+        """Checks that every Einsum is placed once, and that every rank that is named exists where it is named.
+
+        Raises: DesignError otherwise.
+        """
+        einsums = {e.name: e for e in cascade.einsums}
+        placed = [name for nest in self.nests for name in nest.einsums]
+        for name in placed:
+            if name not in einsums:
+                raise DesignError(f"{source}: the cascade {cascade.name!r} has no such Einsum, got {name!r}; "
+                                  f"{suggest(name, einsums)}")
+            if placed.count(name) > 1:
+                raise DesignError(f"{source}: Einsum {name!r} is placed in two nests, got a second place; remove one")
+        missing = [name for name in einsums if name not in placed]
+        if missing:
+            raise DesignError(f"{source}: Einsum {missing[0]!r} of the cascade {cascade.name!r} is placed in no nest, got "
+                              f"places for {', '.join(placed)}; place it, or use a design for this cascade")
+        for rank, parts in self.partitions.items():
+            if rank not in structure(cascade).ranks:
+                raise DesignError(f"{source}: partition: the cascade {cascade.name!r} has no such rank, got {rank!r}; "
+                                  f"{suggest(rank, structure(cascade).ranks)}")
+            if len(set(parts)) != len(parts) or not parts:
+                raise DesignError(f"{source}: partition of rank {rank!r}: its parts must differ, got {', '.join(parts)}; "
+                                  f"name each once")
+        for nest in self.nests:
+            self._verify_nest(nest, einsums, source)
+
+    def _verify_nest(self, nest: Nest, einsums: Mapping[str, Einsum], source: str) -> None:
+        known = unique((*self.instances, *(p for name in nest.einsums for p in self.parts(einsums[name]))))
+        for loop in nest.loops:
+            if loop not in known:
+                raise DesignError(f"{source}: loops of nest {nest.einsums[0]!r}: no Einsum of it has such a rank, got "
+                                  f"{loop!r}; {suggest(loop, known)}")
+        if len(set(nest.loops)) != len(nest.loops):
+            raise DesignError(f"{source}: loops of nest {nest.einsums[0]!r}: a rank stands twice, got "
+                              f"{', '.join(nest.loops)}; partition the rank and name its parts")
+        for what, table in (("inner loops", nest.inner), ("parallel ranks", nest.parallel)):
+            for name, ranks in table.items():
+                if name not in nest.einsums:
+                    raise DesignError(f"{source}: {what}: Einsum {name!r} is not in this nest, got "
+                                      f"{', '.join(nest.einsums)}; name one of them")
+                own = self.parts(einsums[name])
+                for rank in ranks:
+                    if rank not in own:
+                        raise DesignError(f"{source}: {what} of Einsum {name!r}: it has no such rank, got {rank!r}; "
+                                          f"{suggest(rank, own)}")
+
+    def parts(self, einsum: Einsum) -> tuple[str, ...]:
+        """Returns the ranks of an Einsum's iteration space, those that are partitioned as their parts."""
+        return unique(tuple(p for r in einsum.ranks for p in self.partitions.get(r, (r,))))
+
+    def parts_of_index(self, index: Expr) -> tuple[str, ...] | None:
+        """Returns the parts that an index walks, each coordinate once: of a rank, of a composite such as
+        ``m1*M0 + m0``, or of an iterative slot ``m1 + 1``; None where it is none of these."""
+        made = composite(index)
+        if made is not None:
+            return tuple(p for r in _leaves(made) for p in self.partitions.get(r, (r,)))
+        from einsum_cascades.indices import affine
+        form = affine(index)
+        if form is None or len(form.coordinates) > 1 or any(c != 1 for _, c in form.coordinates):
+            return None
+        if form.coordinates and form.extents:
+            return None
+        return tuple(p for r, _ in form.coordinates for p in self.partitions.get(r, (r,)))
+
+    def loops_of(self, nest: Nest, einsum: Einsum) -> tuple[str, ...]:
+        """Returns all loops of an Einsum, outer to inner: the shared ones of its ranks, then its own."""
+        parts = self.parts(einsum)
+        shared = tuple(x for x in nest.loops if x in parts or x in self.instances)
+        ahead = tuple(x for x in self.instances if x not in nest.loops)
+        parallel = nest.parallel.get(einsum.name, ())
+        order = (*(x for x in parallel if x not in nest.inner.get(einsum.name, ())), *nest.inner.get(einsum.name, ()))
+        rest = tuple(x for x in parts if x not in shared and x not in order)
+        return (*ahead, *shared, *(x for x in order if x not in shared), *rest)
+
+
+def _leaves(made: object) -> tuple[str, ...]:
+    from einsum_cascades.indices import Composite
+    assert isinstance(made, Composite)
+    inner = {c.name: c for c in made.inner if c.name is not None}
+    return tuple(leaf for part in made.parts for leaf in (_leaves(inner[part]) if part in inner else (part,)))
+
+
+EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
+def is_view(einsum: Einsum) -> bool:
+    """Returns whether an Einsum only renames elements (``BK[e,m1,m0] = K[m1*M0 + m0, e]``): it computes nothing."""
+    from einsum_cascades.ir import Access
+    return (einsum.reduction is None and einsum.where is None and len(einsum.bodies) == 1
+            and isinstance(einsum.body, Access) and not einsum.reduced_ranks
+            and all(isinstance(i, Coord) for i in einsum.output.indices))
