@@ -39,12 +39,14 @@ _ALGORITHM = re.compile(r"[a-z0-9][a-z0-9-]*")
 @dataclass(frozen=True)
 class Shape:
     """A published shape: ``extents`` of the ranks, for ``instances`` independent copies of the cascade (batch times
-    heads, where the cascade has no such ranks)."""
+    heads, where the cascade has no such ranks). ``algorithms`` are those that it is for (none: all); extents may be
+    of ranks that only some of them have."""
 
     id: str
     extents: Mapping[str, int]
     source: str
     instances: int = 1
+    algorithms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class Variant:
         for name in names:
             if names.count(name) > 1:
                 raise self._fail("cases: two have one name", name, "rename one")
-        for case in self.cases:
-            for name in case.algorithms:
+        for chosen in (*self.cases, *self.shapes):
+            for name in chosen.algorithms:
                 self.check(name)
 
     @property
