@@ -19,18 +19,19 @@ def read_arrays(path: str) -> dict[str, Any]:
     """
     import numpy as np
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ExecutionError(f"{path}: file: it should hold arrays by name, got one array; write it with numpy.savez")
-        with file:
+        with Path(path).open("rb") as start:
+            first = start.read(8)
+        if not zipfile.is_zipfile(path):
+            raise _wrong(path, f"it is no whole .npz file, got one that begins with {first!r}", "write it with numpy.savez")
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise ExecutionError(f"{path}: file: there is none, got a path that does not exist; check the spelling") from None
+        raise _wrong(path, "there is none, got a path that does not exist", "check the spelling") from None
     except IsADirectoryError:
-        raise ExecutionError(f"{path}: file: it is a folder, got no arrays; name a .npz file in it") from None
+        raise _wrong(path, "it is a folder, got no arrays", "name a .npz file in it") from None
     except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ExecutionError(f"{path}: file: it cannot be read as a .npz file, got {_reason(error)}; write it with "
-                             f"numpy.savez, and no objects in it") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _wrong(path, f"it cannot be read, got {reason!r}", "write it with numpy.savez, without objects") from None
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf":
             raise ExecutionError(f"{path}: array {name!r}: it should hold real numbers, got {array.dtype}; convert it")
@@ -51,11 +52,10 @@ def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
         unfinished.replace(target)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ExecutionError(f"{path}: file: it cannot be written, got {reason!r}; check the folder and its "
-                             f"permissions") from None
+        raise _wrong(path, f"it cannot be written, got {reason!r}", "check the folder and its permissions") from None
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _reason(error: Exception) -> str:
-    return repr(str(error).splitlines()[0] if str(error) else type(error).__name__)
+def _wrong(path: str, wrong: str, remedy: str) -> ExecutionError:
+    return ExecutionError(f"{path}: file: {wrong}; {remedy}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -45,6 +45,22 @@ def pairs(rows: Iterable[tuple[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def sections(document: Mapping[str, Any]) -> str:
+    """Returns a result as text: plain values as pairs, then each mapping and each list of mappings under its name."""
+    plain = [(_title(key), value) for key, value in document.items() if not _has_parts(value)]
+    parts = [pairs(plain)] if plain else []
+    for key, value in document.items():
+        if isinstance(value, Mapping) and value:
+            body = pairs(value.items())
+        elif _has_parts(value) and value:
+            body = table(list(value[0]), [list(row.values()) for row in value]) if isinstance(value[0], Mapping) \
+                else "\n".join(map(str, value))
+        else:
+            continue
+        parts.append(f"{click.style(_title(key), bold=True)}\n{textwrap.indent(body, _GAP)}")
+    return "\n\n".join(parts)
+
+
 def shown(value: Any) -> str:
     """Returns a value as text: whole numbers in groups of three digits, others with five that count."""
     match value:
@@ -59,6 +75,14 @@ def shown(value: Any) -> str:
         case list() | tuple():
             return ", ".join(shown(entry) for entry in value) or "-"
     return str(value)
+
+
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, Mapping) or isinstance(value, (list, tuple)) and any(isinstance(v, (Mapping, str)) for v in value)
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _is_number(value: Any) -> bool:

@@ -13,6 +13,9 @@ from reports.options import INTERRUPTED, Name, json_option
 from reports.output import emit
 from workloads.verification import Verification
 
+_SHOWN = 10
+"""Failures that the text names."""
+
 
 @click.command(epilog="Examples: fusebench verify attention; fusebench verify --all --jobs 2")
 @click.argument("variant", required=False)
@@ -79,4 +82,5 @@ def _text(found: Sequence[Verification]) -> str:
     columns = ("id", "status", "cases", "max_relative_error", "tolerance")
     rows = [_row(one) for one in found]
     failures = [result.reason for one in found for result in one.results if result.reason]
-    return "\n".join([table(columns, [[row[c] for c in columns] for row in rows]), *failures])
+    more = [f"... and {len(failures) - _SHOWN} more (--json has all)"] if len(failures) > _SHOWN else []
+    return "\n".join([table(columns, [[row[c] for c in columns] for row in rows]), *failures[:_SHOWN], *more])
