@@ -17,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from accelerator_sim.capacity import spill_share
 from accelerator_sim.design import Kept, Stage
-from accelerator_sim.plan import Operand, Plan, Work, above, spill_share
+from accelerator_sim.frame import Operand
+from accelerator_sim.plan import Plan, Work
 from accelerator_sim.quantities import Quantity, chosen, is_array
 
 
@@ -32,14 +34,20 @@ class Access:
     fills: Quantity = 0
     drains: Quantity = 0
 
+    def add(self, reads: Quantity = 0, writes: Quantity = 0, fills: Quantity = 0, drains: Quantity = 0) -> None:
+        """Adds accesses. Never in place: an array may be shared with others."""
+        self.reads = self.reads + reads
+        self.writes = self.writes + writes
+        self.fills = self.fills + fills
+        self.drains = self.drains + drains
+
 
 @dataclass(eq=False)
 class RegisterAccess:
-    """Values that the PEs of a unit read and write for one Einsum, all PEs together, and the number of PEs that work."""
+    """Values that the PEs of a unit read and write for one Einsum, all PEs together."""
 
     reads: Quantity = 0
     writes: Quantity = 0
-    active_pes: Quantity = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +71,27 @@ class StageCounts:
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """A tensor that one unit makes and another takes from its registers.
+    """A tensor that one Einsum makes and another, on another unit, takes from its registers.
 
-    ``values`` cross once each. With ``multicast``, one value is delivered to several PEs, which write ``received``
-    values in all; otherwise partial results of the sender's PEs, ``gathered`` in all, are added on the way.
+    ``values`` cross once each. With ``multicast``, one value is delivered to several PEs; otherwise partial results of
+    the sender's PEs are added on the way.
     """
 
     tensor: str
-    sender: str
-    receiver: str
+    maker: Work
+    consumer: Work
     multicast: bool
     values: Quantity
-    received: Quantity
-    gathered: Quantity
-    sender_pes: Quantity
-    receiver_pes: Quantity
+
+    @property
+    def sender(self) -> str:
+        """The unit that it leaves."""
+        return self.maker.unit.name
+
+    @property
+    def receiver(self) -> str:
+        """The unit that it comes to."""
+        return self.consumer.unit.name
 
 
 @dataclass(eq=False)
@@ -112,8 +126,9 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
             steps[work.name] = here
             cycles[work.name] = here * each
             busy[work.name] = points * each
-            operations[work.name] = {op: points * n * work.density for op, n in work.operators.items()}
-            _count_work(counter, number, work, points, points / here)
+            here_points = points if work.density == 1 else points * work.density
+            operations[work.name] = {op: here_points * n for op, n in work.operators.items()}
+            _count_work(counter, number, work, points)
         _merge(counter, number)
     return StageCounts(counter.memories, counter.registers, tuple(counter.transfers), operations, steps, cycles, busy)
 
@@ -131,13 +146,16 @@ def refetches(plan: Plan, work: Work, loops: Iterable[str], parts: frozenset[str
     """Returns how often all of a tensor is fetched through a tile inside ``loops``: the product of the loops over other
     ranks that have, further in, a loop over one of the tensor's ranks that advances."""
     space = plan.space
-    instances = plan.design.mapping.instances
+    around = tuple(loops)
+    others = [i for i, loop in enumerate(around) if loop not in parts]
+    if not others:
+        return 1
     again: list[str] = []
     factor: Quantity = 1
     advances: Quantity = False
-    for loop in reversed(tuple(loops)):
+    for loop in reversed(around[others[0]:]):
         count = space.count(loop, work.spread)
-        if loop in parts or loop in instances:
+        if loop in parts:
             advances = advances | (count > 1)
         elif advances is True:
             again.append(loop)
@@ -148,34 +166,29 @@ def refetches(plan: Plan, work: Work, loops: Iterable[str], parts: frozenset[str
     return factor * space.steps(again, work.spread)
 
 
-def _count_work(counter: _Counter, number: int, work: Work, points: Quantity, active: Quantity) -> None:
+def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) -> None:
     plan, space = counter.plan, counter.plan.space
-    every = frozenset(plan.design.mapping.instances)
-    registers = RegisterAccess(active_pes=active)
-    registers.reads = points * len(work.operands)
-    registers.writes = points
+    registers = RegisterAccess(points * len(work.operands), points)
     for operand in work.operands:
         holder = _holder(counter, number, work, operand.tensor)
         again = refetches(plan, work, work.loops, operand.parts)
         if holder is None:
             _transfer(counter, work, operand)
             continue
-        values = space.size(operand.parts | every) * again
-        counter.at(holder, operand.tensor).reads += values
-        registers.writes += values * space.copies(operand.parts, work.spread)
+        values = space.size(operand.parts) * again
+        counter.at(holder, operand.tensor).add(reads=values)
+        registers.writes = registers.writes + values * space.copies(operand.parts, work.spread)
         _fill(counter, number, work, operand)
     result = work.result
     times = refetches(plan, work, work.loops, result.parts)
-    resident = space.size(result.parts | every) * space.copies(result.parts, work.spread)
+    resident = space.size(result.parts) * space.copies(result.parts, work.spread)
     # A running sum is read back at every point but the first after it arrived or began.
-    registers.reads += points - resident * times
+    registers.reads = registers.reads + points - resident * times
     holder = _home(counter, number, result.tensor)
     if holder is not None:
-        values = space.size(result.parts | every)
-        access = counter.at(holder, result.tensor)
-        access.writes += values * times
-        access.reads += values * (times - 1)
-        registers.writes += resident * (times - 1)
+        values = space.size(result.parts)
+        counter.at(holder, result.tensor).add(reads=values * (times - 1), writes=values * times)
+        registers.writes = registers.writes + resident * (times - 1)
         _drain(counter, number, work, result)
     counter.registers[work.name] = registers
 
@@ -214,10 +227,10 @@ def _fill(counter: _Counter, number: int, work: Work, operand: Operand) -> None:
     if made_here:
         return
     counter.filled.add((number, *_key(kept)))
-    plan, every = counter.plan, frozenset(counter.plan.design.mapping.instances)
-    values = plan.space.size(operand.parts | every) * refetches(plan, work, above(work, kept[1].at), operand.parts)
+    plan = counter.plan
+    values = plan.space.size(operand.parts) * refetches(plan, work, work.above(kept[1].at), operand.parts)
     counter.at(kept[0], operand.tensor).fills += values
-    counter.at(plan.machine.outermost.name, operand.tensor).reads += values
+    counter.at(plan.machine.outermost.name, operand.tensor).add(reads=values)
 
 
 def _key(kept: tuple[str, Kept]) -> tuple[str, str]:
@@ -228,14 +241,11 @@ def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
     kept = _kept(counter, number, result.tensor)
     if kept is None or not counter.plan.crosses(counter.stage, result.tensor):
         return
-    plan, every = counter.plan, frozenset(counter.plan.design.mapping.instances)
-    values = plan.space.size(result.parts | every)
-    times = refetches(plan, work, above(work, kept[1].at), result.parts)
-    inner, outer = counter.at(kept[0], result.tensor), counter.at(plan.machine.outermost.name, result.tensor)
-    inner.drains += values * times
-    outer.writes += values * times
-    inner.fills += values * (times - 1)
-    outer.reads += values * (times - 1)
+    plan = counter.plan
+    values = plan.space.size(result.parts)
+    times = refetches(plan, work, work.above(kept[1].at), result.parts)
+    counter.at(kept[0], result.tensor).add(drains=values * times, fills=values * (times - 1))
+    counter.at(plan.machine.outermost.name, result.tensor).add(writes=values * times, reads=values * (times - 1))
 
 
 def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
@@ -245,12 +255,8 @@ def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
         return
     if any(t.tensor == operand.tensor and t.receiver == work.unit.name for t in counter.transfers):
         return
-    every = frozenset(plan.design.mapping.instances)
-    values = space.size(operand.parts | every)
-    counter.transfers.append(Transfer(
-        operand.tensor, maker.unit.name, work.unit.name, bool(frozenset(work.spread) - operand.parts), values,
-        values * space.copies(operand.parts, work.spread), values * space.copies(operand.parts, maker.spread),
-        active_pes(plan, maker), active_pes(plan, work)))
+    counter.transfers.append(Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.parts),
+                                      space.size(operand.parts)))
 
 
 def active_pes(plan: Plan, work: Work) -> Quantity:
@@ -269,13 +275,9 @@ def _merge(counter: _Counter, number: int) -> None:
             if not is_array(share) and share == 0:
                 continue
             inner, outer = counter.at(memory, kept.tensor), counter.at(outermost, kept.tensor)
-            outer.reads += share * (inner.reads - outer.reads)
-            outer.writes += share * (inner.writes - outer.writes)
+            outer.add(reads=share * (inner.reads - outer.reads), writes=share * (inner.writes - outer.writes))
     for memory, tensors in counter.nest.items():
         for tensor, access in tensors.items():
             total = counter.memories.setdefault(memory, {}).setdefault(tensor, Access())
-            total.reads += access.reads
-            total.writes += access.writes
-            total.fills += access.fills
-            total.drains += access.drains
+            total.add(access.reads, access.writes, access.fills, access.drains)
     counter.nest.clear()

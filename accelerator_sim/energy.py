@@ -79,40 +79,44 @@ def _registers(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artif
     costs = {u.name: u.register_file.cost(f"{u.name}.register_file") for u in plan.machine.units.values()}
     for name, access in counts.registers.items():
         unit = works[name].unit.name
-        share = 1 if artifact is None else 1 / access.active_pes
-        yield Charge(f"{unit}_registers", "read", name, access.reads * share, costs[unit].read_pj)
-        yield Charge(f"{unit}_registers", "write", name, access.writes * share, costs[unit].write_pj)
+        reads, writes = access.reads, access.writes
+        if artifact is not None:
+            pes = active_pes(plan, works[name])
+            reads, writes = reads / pes, writes / pes
+        yield Charge(f"{unit}_registers", "read", name, reads, costs[unit].read_pj)
+        yield Charge(f"{unit}_registers", "write", name, writes, costs[unit].write_pj)
     for transfer in counts.transfers:
-        sent, received = _passed(transfer, artifact)
+        sent, received = _passed(plan, transfer, artifact)
         yield Charge(f"{transfer.sender}_registers", "read", transfer.tensor, sent, costs[transfer.sender].read_pj)
         yield Charge(f"{transfer.receiver}_registers", "write", transfer.tensor, received, costs[transfer.receiver].write_pj)
     if artifact is not None:
         yield from _read_back(plan, works, counts, artifact, costs)
 
 
-def _passed(transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Quantity, Quantity]:
+def _passed(plan: Plan, transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Quantity, Quantity]:
     """The reads that sending and the writes that receiving costs; results that are gathered pass on as they are made."""
+    consumer, maker = transfer.consumer, transfer.maker
+    received = transfer.values * plan.space.copies(consumer.operand(transfer.tensor).parts, consumer.spread)
     if artifact is None:
-        return (transfer.values if transfer.multicast else 0), transfer.received
+        return (transfer.values if transfer.multicast else 0), received
     if transfer.tensor not in artifact.per_pe:
         return 0, 0
     if transfer.multicast:
-        return transfer.received / transfer.sender_pes, transfer.received / transfer.receiver_pes
-    return 0, transfer.gathered / transfer.receiver_pes
+        return received / active_pes(plan, maker), received / active_pes(plan, consumer)
+    return 0, transfer.values * plan.space.copies(maker.result.parts, maker.spread) / active_pes(plan, consumer)
 
 
 def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting,
                costs: Mapping[str, RegisterCost]) -> Iterator[Charge]:
-    every = frozenset(plan.design.mapping.instances)
     for tensor, loop in artifact.read_back.items():
         maker = next((w for w in works.values() if w.result.tensor == tensor), None)
         if maker is None:
             continue
         again = 1 - 1 / plan.space.extent(loop)
-        values = plan.space.size(maker.result.parts | every) * plan.space.copies(maker.result.parts, maker.spread) * again
+        values = plan.space.size(maker.result.parts) * plan.space.copies(maker.result.parts, maker.spread) * again
         unit = maker.unit.name
         yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(plan, maker), costs[unit].write_pj)
         for transfer in counts.transfers:
             if transfer.tensor == tensor and tensor in artifact.per_pe:
-                yield Charge(f"{transfer.receiver}_registers", "read", tensor, values / transfer.receiver_pes,
-                             costs[transfer.receiver].read_pj)
+                yield Charge(f"{transfer.receiver}_registers", "read", tensor,
+                             values / active_pes(plan, transfer.consumer), costs[transfer.receiver].read_pj)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from accelerator_sim.quantities import Quantity
+from accelerator_sim.quantities import Quantity, is_array
 from accelerator_sim.registers import RegisterCost, register_cost
 from accelerator_sim.sram import sram_cost
 from einsum_cascades.errors import UnknownNameError
@@ -205,6 +205,9 @@ def with_parameters(machine: Machine, values: Mapping[str, Quantity]) -> Machine
     """
     for path, value in values.items():
         machine.parameter(path)
+        if is_array(value):
+            # Floats hold whole numbers exactly up to 2**53, and divide several times faster than integers.
+            value = value.astype(float)
         machine = _replaced(machine, path.split("."), value)
     return machine
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from einsum_cascades.analysis.operations import counted_calls
 from einsum_cascades.errors import DesignError, suggest
@@ -14,26 +13,11 @@ FUSED = "mac"
 """A product that is summed at once: one multiply-add, where a unit has it."""
 
 
-def per_point(cascade: Cascade, einsum: Einsum, available: Mapping[str, object], place: str, unit: str) -> dict[str, int]:
-    """Returns how many of each operator a unit performs at one point.
+def counted(cascade: Cascade, einsum: Einsum) -> tuple[Mapping[str, int], bool]:
+    """Returns how many of each operator a point takes, and whether the last of them is a product that is summed.
 
-    Raises: DesignError where the unit lacks an operator.
+    A reduction takes one of its operator at each point, as rule 9 of the notation counts it.
     """
-    counts = dict(_counted(cascade, einsum))
-    if FUSED in available and counts.get("mul") and _sums_product(cascade, einsum):
-        counts["mul"] -= 1
-        counts["add"] -= 1
-        counts[FUSED] = 1
-    counts = {name: n for name, n in counts.items() if n}
-    for name in counts:
-        if name not in available:
-            raise DesignError(f"{place}: Einsum {einsum.name!r}: {unit} has no such operator, got {name!r}; "
-                              f"{suggest(name, available)}")
-    return counts
-
-
-@lru_cache(maxsize=4096)
-def _counted(cascade: Cascade, einsum: Einsum) -> tuple[tuple[str, int], ...]:
     counts: dict[str, int] = {}
 
     def add(name: str) -> None:
@@ -50,10 +34,23 @@ def _counted(cascade: Cascade, einsum: Einsum) -> tuple[tuple[str, int], ...]:
     if head is not None:
         reduction = reduction_operator(head.op, cascade)
         add((reduction.counts or head.op) if reduction is not None else head.op)
-    return tuple(counts.items())
+    sums = bool(einsum.summed_ranks) or head is not None and head.op == "sum"
+    return counts, sums and isinstance(einsum.body, Call) and einsum.body.op == "mul"
 
 
-def _sums_product(cascade: Cascade, einsum: Einsum) -> bool:
-    """Whether the last operation of the body is a product and its reduction a sum."""
-    return (isinstance(einsum.body, Call) and einsum.body.op == "mul" and dict(_counted(cascade, einsum)).get("add", 0) > 0
-            and (bool(einsum.summed_ranks) or einsum.reduction is not None and einsum.reduction.op == "sum"))
+def per_point(counts: Mapping[str, int], sums_product: bool, available: Mapping[str, object], place: str,
+              unit: str) -> dict[str, int]:
+    """Returns how many of each operator a unit performs at one point, with a product and its sum fused where it can.
+
+    Raises: DesignError where the unit lacks an operator.
+    """
+    made = dict(counts)
+    if sums_product and FUSED in available:
+        made["mul"] -= 1
+        made["add"] -= 1
+        made[FUSED] = made.get(FUSED, 0) + 1
+    made = {name: n for name, n in made.items() if n}
+    for name in made:
+        if name not in available:
+            raise DesignError(f"{place}: {unit} has no such operator, got {name!r}; {suggest(name, available)}")
+    return made

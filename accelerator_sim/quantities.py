@@ -19,7 +19,10 @@ def is_array(value: Quantity) -> bool:
 
 
 def ceil_div(a: Quantity, b: Quantity) -> Quantity:
-    """Returns a / b rounded up."""
+    """Returns a / b rounded up; exact for whole numbers below 2**53."""
+    if is_array(a) or is_array(b):
+        import numpy as np
+        return np.ceil(a / b)
     return -(-a // b)
 
 
@@ -50,11 +53,6 @@ def chosen(condition: Quantity, yes: Quantity, no: Quantity) -> Quantity:
 def everywhere(condition: Quantity) -> bool:
     """Returns whether a condition holds at every point."""
     return bool(condition.all()) if is_array(condition) else bool(condition)
-
-
-def as_float(value: Quantity) -> Quantity:
-    """Returns a float, or an array of floats."""
-    return value.astype(float) if is_array(value) else float(value)
 
 
 def is_number(value: object) -> bool:

@@ -25,6 +25,7 @@ class Space:
     sizes: Mapping[str, Quantity]
     _rank_of: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _known: dict[frozenset[str], Quantity] = field(default_factory=dict, init=False, repr=False)
+    _steps: dict[tuple[str, int], Quantity] = field(default_factory=dict, init=False, repr=False)
     _extents: dict[str, Quantity] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +89,11 @@ class Space:
         return total
 
     def _spread_steps(self, part: str, pes: Quantity) -> Quantity:
-        return ceil_div(self._extents[part], pes)
+        # The sides of a unit are the same objects for all its Einsums.
+        key = (part, id(pes))
+        if key not in self._steps:
+            self._steps[key] = ceil_div(self._extents[part], pes)
+        return self._steps[key]
 
     def copies(self, parts: Iterable[str], spread: Mapping[str, Quantity]) -> Quantity:
         """Returns how many PEs hold each coordinate of the parts, on a unit that spreads some parts over so many PEs each:

@@ -224,6 +224,15 @@ class Cascade:
         from einsum_cascades.verify import verify
         verify(self)
 
+    def __hash__(self) -> int:
+        # Results are cached by cascade all over the suite, and hashing every expression anew would cost more than most.
+        known = self.__dict__.get("_hash")
+        if known is None:
+            known = hash((self.einsums, self.inits, self.declared_outputs, self.dtypes, self.devices, self.operators,
+                          self.extents))
+            object.__setattr__(self, "_hash", known)
+        return int(known)
+
     def _repr_html_(self) -> str:
         from einsum_cascades.html import to_html
         return to_html(self)

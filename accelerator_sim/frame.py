@@ -1,0 +1,226 @@
+"""What a design makes of a cascade, whatever the machine and the shape: ranks and parts, loops, operands, operators."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelerator_sim.design import Design, Stage
+from accelerator_sim.operators import counted
+from einsum_cascades.errors import DesignError, suggest
+from einsum_cascades.ir import Access, Cascade, Einsum, Expr, accesses
+from einsum_cascades.structure import structure
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One tensor that an Einsum reads or writes: ``parts`` are the parts of ranks that its index walks, instances
+    included, and ``state`` those without the rank that it iterates over, if any."""
+
+    tensor: str
+    parts: frozenset[str]
+    state: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EinsumFrame:
+    """One Einsum in its nest.
+
+    ``parts`` are those of its iteration space, instances included, ``loops`` all its loops, outer to inner.
+    ``operands`` are the distinct reads of its bodies, ``result`` what it writes, ``operators`` how many of each it
+    performs at a point, before a unit fuses any; ``sums_product`` says that a sum of products may be fused.
+    """
+
+    einsum: Einsum
+    parts: tuple[str, ...]
+    loops: tuple[str, ...]
+    operands: tuple[Operand, ...]
+    result: Operand
+    operators: Mapping[str, int]
+    sums_product: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A cascade under a design.
+
+    ``parts`` are the parts of each rank, outer to inner. ``einsums`` by nest. ``crossing`` holds, by stage, the
+    tensors that come from or go to the outermost memory. ``filtered`` are Einsums with predicates.
+    """
+
+    cascade: Cascade
+    design: Design
+    parts: Mapping[str, tuple[str, ...]]
+    einsums: tuple[tuple[EinsumFrame, ...], ...]
+    crossing: Mapping[str, frozenset[str]]
+    filtered: frozenset[str]
+
+
+_KEPT: OrderedDict[tuple[int, int], Frame] = OrderedDict()
+_MOST_KEPT = 64
+
+
+def make_frame(cascade: Cascade, design: Design) -> Frame:
+    """Returns the frame of a cascade under a design, which is kept for the next time.
+
+    Raises: DesignError where the design does not fit the cascade, or an Einsum is of a kind that has no counts.
+    """
+    # Both are held by the frame, so that their identities stay theirs; comparing them anew would cost far more.
+    key = (id(cascade), id(design))
+    if key not in _KEPT:
+        _KEPT[key] = _made(cascade, design)
+        if len(_KEPT) > _MOST_KEPT:
+            _KEPT.popitem(last=False)
+    return _KEPT[key]
+
+
+def _made(cascade: Cascade, design: Design) -> Frame:
+    design.mapping.verify(cascade, source=f"design {design.id!r}")
+    parts = _parts(cascade, design)
+    einsums = {e.name: e for e in cascade.einsums}
+    frames = tuple(tuple(_einsum_frame(cascade, design, einsums[name], number) for name in nest.einsums)
+                   for number, nest in enumerate(design.mapping.nests))
+    crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
+    for stage in design.stages:
+        _check_names(design, stage, frames)
+    return Frame(cascade, design, parts, frames, crossing, _filtered(cascade))
+
+
+def _parts(cascade: Cascade, design: Design) -> dict[str, tuple[str, ...]]:
+    found, mapping = structure(cascade), design.mapping
+    parts: dict[str, tuple[str, ...]] = {r: (r,) for r in mapping.instances}
+    inside = {leaf for leaves in found.composites.values() for leaf in leaves}
+    for rank in (*found.ranks, *found.composites):
+        if rank in inside or rank in mapping.instances:
+            continue
+        leaves = _leaves(rank, found.composites)
+        parts[rank] = tuple(p for leaf in leaves for p in mapping.partitions.get(leaf, (leaf,)))
+    known = [p for own in parts.values() for p in own]
+    for part in design.sizes:
+        if part not in known:
+            raise DesignError(f"design {design.id!r}: mapping.sizes: no rank has such a part, got {part!r}; "
+                              f"{suggest(part, known)}")
+    for own in parts.values():
+        for part in own[1:]:
+            if part not in design.sizes:
+                raise DesignError(f"design {design.id!r}: mapping.sizes: part {part!r} has no size, got none; give the "
+                                  f"extent of every part but the outermost")
+    return parts
+
+
+def _leaves(name: str, composites: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if name not in composites:
+        return (name,)
+    return tuple(leaf for part in composites[name] for leaf in _leaves(part, composites))
+
+
+def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int) -> EinsumFrame:
+    place = f"design {design.id!r}: Einsum {einsum.name!r}"
+    if einsum.reduction is not None and einsum.reduction.into:
+        raise _unsupported(place, f"{einsum.reduction.op}[...; ...]", "a populate")
+    if len(einsum.outputs) > 1:
+        raise _unsupported(place, f"{len(einsum.outputs)} outputs", "an Einsum over tuples")
+    instances = design.mapping.instances
+    clash = [r for r in instances if r in einsum.ranks]
+    if clash:
+        raise DesignError(f"{place}: a rank that repeats the cascade is one of its own, got {clash[0]!r}; give the design "
+                          f"'instances' without it")
+    reads = tuple(dict.fromkeys(_operand(cascade, design, place, a) for b in einsum.bodies for a in accesses(b)))
+    operators, sums_product = counted(cascade, einsum)
+    return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
+                       design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
+                       _operand(cascade, design, place, einsum.output), operators, sums_product)
+
+
+def _operand(cascade: Cascade, design: Design, place: str, access: Access) -> Operand:
+    walked: list[str] = list(design.mapping.instances)
+    for index in access.indices:
+        parts = design.mapping.parts_of_index(index)
+        if parts is None:
+            raise _unsupported(place, _shown(access), "an index that is no rank, partition or slot")
+        walked += parts
+    iterative = structure(cascade).iterative.get(access.tensor)
+    slots = design.mapping.partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
+    return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots))
+
+
+def _shown(expr: Expr) -> str:
+    from einsum_cascades.printing import expr_text
+    return expr_text(expr)
+
+
+def _unsupported(place: str, got: str, what: str) -> DesignError:
+    return DesignError(f"{place}: {what} has no action counts yet, got {got}; simulate a cascade without it")
+
+
+def _crossing(cascade: Cascade, design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> frozenset[str]:
+    """Inputs and outputs of the cascade, what the stage sends off the chip, and what other stages make or need."""
+    found = structure(cascade)
+    here = [f for n in stage.nests for f in frames[n]]
+    others = [f for other in design.stages if other is not stage for n in other.nests for f in frames[n]]
+    made = {f.result.tensor for f in here}
+    used = {o.tensor for f in here for o in f.operands}
+    return frozenset((*found.inputs, *found.outputs, *stage.off_chip, *(used - made),
+                      *(made & {o.tensor for f in others for o in f.operands})))
+
+
+def _check_names(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:
+    """Every tensor, Einsum and loop that a binding names must be there."""
+    for number in stage.nests:
+        binding, nest = design.bindings[number], frames[number]
+        place = f"design {design.id!r}: nest of {nest[0].einsum.name!r}"
+        tensors = {o.tensor for f in nest for o in (*f.operands, f.result)}
+        loops = {x for f in nest for x in f.loops}
+        for memory, kepts in binding.kept.items():
+            for kept in kepts:
+                if kept.tensor not in tensors:
+                    raise DesignError(f"{place}: keep.{memory}: no Einsum here has such a tensor, got {kept.tensor!r}; "
+                                      f"{suggest(kept.tensor, tensors)}")
+                if kept.at is not None and kept.at not in loops:
+                    raise DesignError(f"{place}: keep.{memory}.{kept.tensor}: there is no such loop, got {kept.at!r}; "
+                                      f"{suggest(kept.at, loops)}")
+        readers = {f.einsum.name: {o.tensor for o in f.operands} for f in nest}
+        made = {f.result.tensor for f in nest}
+        for tensor, einsums in binding.forward.items():
+            if tensor not in made:
+                raise DesignError(f"{place}: forward: no Einsum here makes such a tensor, got {tensor!r}; "
+                                  f"{suggest(tensor, made)}")
+            for name in einsums:
+                if tensor not in readers.get(name, ()):
+                    takes = [n for n, read in readers.items() if tensor in read]
+                    raise DesignError(f"{place}: forward.{tensor}: this Einsum does not read it, got {name!r}; "
+                                      f"{suggest(name, takes)}")
+        for name, operators in binding.absorbed.items():
+            own = next((f.operators for f in nest if f.einsum.name == name), {})
+            for operator in operators:
+                if operator not in own:
+                    raise DesignError(f"{place}: absorbed.{name}: the Einsum has no such operator, got {operator!r}; "
+                                      f"{suggest(operator, own)}")
+    for tensor in stage.off_chip:
+        if tensor not in {f.result.tensor for own in frames for f in own}:
+            raise DesignError(f"design {design.id!r}: stage {stage.name!r}: off_chip: no Einsum makes such a tensor, got "
+                              f"{tensor!r}; remove it")
+    _check_homes(design, stage, frames)
+
+
+def _check_homes(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:
+    """A tensor that is made and read in one stage must be kept in a memory on both sides, or be forwarded."""
+    here = [(n, f) for n in stage.nests for f in frames[n]]
+    maker = {f.result.tensor: n for n, f in here}
+    for number, frame in here:
+        binding = design.bindings[number]
+        for operand in frame.operands:
+            tensor = operand.tensor
+            if tensor not in maker or tensor in stage.off_chip or frame.einsum.name in binding.forward.get(tensor, ()):
+                continue
+            for n in {number, maker[tensor]}:
+                if not any(k.tensor == tensor for kepts in design.bindings[n].kept.values() for k in kepts):
+                    raise DesignError(
+                        f"design {design.id!r}: tensor {tensor!r}: Einsum {frame.einsum.name!r} cannot find it, got it kept in "
+                        f"no memory of the nest of {frames[n][0].einsum.name!r}; keep it, forward it, or send it off_chip")
+
+
+def _filtered(cascade: Cascade) -> frozenset[str]:
+    from einsum_cascades.analysis.presence import presence
+    return frozenset(e.name for e, conditions in presence(cascade).items() if any(not c.bounds for c in conditions))
