@@ -144,7 +144,9 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape) 
     sizes: dict[str, Quantity] = {}
     free: list[tuple[str, Size]] = []
     for part, size in design.sizes.items():
-        if size.fits is not None:
+        if part in shape.extents:
+            sizes[part] = shape.extents[part]
+        elif size.fits is not None:
             free.append((part, size))
         else:
             sizes[part] = _fixed(frame, machine, shape, part, size)

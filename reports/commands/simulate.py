@@ -1,0 +1,47 @@
+"""Simulates a cascade on a machine: latency, utilization, energy and area."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from reports.cascades import load_cascade
+from reports.options import Name, cascade_argument, extent_option, json_option
+from reports.output import emit
+
+_ACCOUNTINGS = ("physical", "fusemax-artifact")
+
+
+@click.command(epilog="Examples: fusebench simulate attention:1pass --machine fusemax --design binding --workload bert "
+                      "--seq-len 4096; fusebench simulate gemm --machine flat --design linear --extent m=1024,n=1024,k=1024")
+@cascade_argument
+@click.option("--machine", required=True, help="A machine's id, or the path of its YAML file.")
+@click.option("--design", help="A design's id (mapping, binding and schedule), or the path of its YAML file.")
+@click.option("--workload", help="A model's id, or the path of its YAML file: batch, heads and widths.")
+@click.option("--seq-len", type=click.IntRange(min=1, max=2**40), help="Tokens of the workload's sequences.")
+@click.option("--batch", type=click.IntRange(min=1, max=2**40), help="Sequences (default: the workload's, else 1).")
+@extent_option
+@click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Another number of the machine; repeatable.")
+@click.option("--accounting", type=Name("accounting", _ACCOUNTINGS), default="physical", show_default=True,
+              help="How energy is counted: as physics has it, or as the FuseMax artifact does.")
+@click.option("--explain", is_flag=True, help="Split the energy down to action x count x cost.")
+@json_option
+def command(cascade: str, machine: str, design: str | None, workload: str | None, seq_len: int | None, batch: int | None,
+            extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, explain: bool, as_json: bool) -> None:
+    """Simulate a CASCADE on a machine under a design: modelled, not measured."""
+    from reports.simulation import energy_lines, parse_settings, simulate
+    named = load_cascade(cascade)
+    found = simulate(named, machine, design, workload=workload, seq_len=seq_len, batch=batch, extents=extents,
+                     settings=parse_settings(settings), accounting=accounting)
+    shape = found.plan.shape
+    document: dict[str, Any] = {"cascade": named.cascade.name, "extents": dict(shape.extents),
+                                "instances": shape.instances.get("b", 1), **found.to_dict()}
+    if explain:
+        document["energy_lines"] = energy_lines(found)
+
+    def text() -> str:
+        from reports.tables import sections
+        return sections(document)
+    emit(document, as_json, text)

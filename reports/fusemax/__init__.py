@@ -1,0 +1,1 @@
+"""The evaluation of the FuseMax paper, recomputed, beside its published figures."""

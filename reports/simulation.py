@@ -1,0 +1,161 @@
+"""Joins a cascade, a machine, a design and a workload's shape to an estimate of the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from accelerator_sim.designs import DesignFile, design_ids, load_design_file
+from accelerator_sim.energy import PHYSICAL
+from accelerator_sim.estimate import Estimate, estimate
+from accelerator_sim.frame import make_frame
+from accelerator_sim.machine import Machine
+from accelerator_sim.machines import load_machine
+from accelerator_sim.plan import Shape
+from einsum_cascades.errors import DefinitionError, DesignError, ExtentError, suggest
+from einsum_cascades.ir import Cascade
+from einsum_cascades.structure import structure
+from reports.cascades import NamedCascade
+from workloads.models import Workload, load_workload, shape_of
+
+CONVENTION: Mapping[str, str] = {"p": "seq_len", "m": "seq_len", "e": "e", "f": "f", "b": "batch", "h": "heads"}
+"""What the ranks of a cascade from a file mean in a workload; a variant says for itself."""
+
+
+def simulate(cascade: NamedCascade, machine: str, design: str | None, *, workload: str | None = None,
+             seq_len: int | None = None, batch: int | None = None, extents: Mapping[str, int] | None = None,
+             settings: Mapping[str, float] | None = None, accounting: str = PHYSICAL) -> Estimate:
+    """Returns the estimate of a cascade on a machine (an id or a file) under a design (an id or a file).
+
+    The shape is the workload's at ``seq_len`` tokens, with ``extents`` over it; ``settings`` replaces numbers of the
+    machine by path.
+
+    Raises: FusebenchError of the part that is wrong; DesignError without a design, with the designs that fit.
+    """
+    found = load_machine(machine, settings)
+    shape = shape_for(cascade, workload, seq_len, batch, extents or {})
+    if design is None:
+        raise DesignError(_no_design(cascade.cascade, found))
+    file = load_design_file(design)
+    return estimate(cascade.cascade, file.design(shape.workload, shape.seq_len), found, shape, accounting)
+
+
+def shape_for(cascade: NamedCascade, workload: str | None, seq_len: int | None, batch: int | None,
+              extents: Mapping[str, int]) -> Shape:
+    """Returns the shape of a cascade in a workload, or of extents alone.
+
+    Raises: UnknownNameError, DefinitionError, ExtentError.
+    """
+    known = structure(cascade.cascade)
+    valid = (*known.ranks, *known.composites)
+    for rank in extents:
+        if rank not in valid:
+            raise ExtentError(f"--extent {rank!r}: the cascade {cascade.cascade.name!r} has no such rank, got "
+                              f"{extents[rank]}; {suggest(rank, valid)}")
+    if workload is None:
+        if seq_len is not None:
+            raise ExtentError(f"--seq-len: it is the length of a workload, got {seq_len} and none; add --workload, or give "
+                              f"extents")
+        return Shape(_whole(cascade.cascade, extents), {"b": batch or 1})
+    model = load_workload(workload)
+    if seq_len is None:
+        lengths = ", ".join(map(str, model.seq_lens))
+        raise ExtentError(f"--seq-len: the workload {model.id!r} needs a length, got none; give one, such as {lengths}")
+    if cascade.variant is not None:
+        made = shape_of(cascade.variant, model, seq_len=seq_len, batch=batch)
+        given = _whole(cascade.cascade, {**made.extents, **extents})
+        return Shape(given, {"b": made.instances}, model.id, seq_len)
+    return _by_convention(cascade.cascade, model, seq_len, batch, extents)
+
+
+def _by_convention(cascade: Cascade, model: Workload, seq_len: int, batch: int | None, extents: Mapping[str, int]) -> Shape:
+    figures = {**model.to_dict(), "seq_len": seq_len, "batch": batch or model.batch}
+    known = structure(cascade)
+    parts = {leaf for leaves in known.composites.values() for leaf in leaves}
+    wanted = [r for r in (*known.ranks, *known.composites) if r not in parts and r not in extents]
+    for rank in wanted:
+        if rank not in CONVENTION:
+            raise DefinitionError(f"rank {rank!r} has no meaning in workload {model.id!r}, got ranks {', '.join(wanted)}; give "
+                                  f"its extent (--extent {rank}=...)", source=f"cascade {cascade.name!r}")
+    own = {rank: int(figures[CONVENTION[rank]]) for rank in wanted}
+    instances = 1
+    for rank in ("b", "h"):
+        instances *= 1 if rank in known.ranks else int(figures[CONVENTION[rank]])
+    return Shape(_whole(cascade, {**own, **extents}), {"b": instances}, model.id, seq_len)
+
+
+def _whole(cascade: Cascade, extents: Mapping[str, int]) -> dict[str, int]:
+    """The extents with those of composite ranks that their parts give, and without the parts that these give in turn."""
+    found = dict(extents)
+    for name, (outer, *inner) in structure(cascade).composites.items():
+        tile = 1
+        for part in inner:
+            tile *= found.get(part, 0)
+        if outer not in found:
+            continue
+        if not tile:
+            raise ExtentError(f"--extent {outer!r}: it is the number of tiles of {', '.join(inner)}, got {found[outer]} without "
+                              f"their extents; give --extent {name}=... alone, or all parts")
+        if found.setdefault(name, found[outer] * tile) not in range((found[outer] - 1) * tile + 1, found[outer] * tile + 1):
+            raise ExtentError(f"--extent {name!r}: it has two extents, got {found[name]} and {found[outer]} tiles of {tile}; give "
+                              f"one of them")
+        del found[outer]
+    return found
+
+
+def _no_design(cascade: Cascade, machine: Machine) -> str:
+    fitting = [name for name in design_ids() if _is_for(cascade, load_design_file(name), machine)]
+    advice = f"give --design, one of {', '.join(fitting)}" if fitting else \
+        "none of the shipped designs is for it: write one and give its path with --design"
+    return f"cascade {cascade.name!r}: a design is needed on machine {machine.id!r}, got none; {advice}"
+
+
+def _is_for(cascade: Cascade, file: DesignFile, machine: Machine) -> bool:
+    """Whether a design places the cascade's Einsums, for this machine or one that it is derived from."""
+    if file.machines and machine.id not in file.machines:
+        return False
+    try:
+        design = file.design(*_first_row(file))
+        make_frame(cascade, design)
+    except DesignError:
+        return False
+    return True
+
+
+def _first_row(file: DesignFile) -> tuple[str | None, int | None]:
+    return (file.table[0]["workload"], int(file.table[0]["seq_len"])) if file.table else (None, None)
+
+
+def parse_settings(entries: Sequence[str]) -> dict[str, float]:
+    """Returns the settings of entries such as ``array_2d.cycles.exp=10``.
+
+    Raises: DefinitionError for another form or a value that is no number.
+    """
+    found: dict[str, float] = {}
+    for entry in entries:
+        path, equals, text = (part.strip() for part in entry.partition("="))
+        value = _number(text) if equals and path else None
+        if value is None:
+            raise DefinitionError(f"it should be a path, '=' and a number, got {entry!r}; write --set array_2d.cycles.exp=10",
+                                  source="--set")
+        if found.setdefault(path, value) != value:
+            raise DefinitionError(f"it stands twice, got {found[path]:g} and {value:g}; give one of them", source="--set",
+                                  path=path)
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if value != value or value in (float("inf"), float("-inf")) or "_" in text:
+        return None
+    return int(value) if value == int(value) else value
+
+
+def energy_lines(found: Estimate) -> list[dict[str, Any]]:
+    """Returns how the energy splits down to action x count x cost, the largest first."""
+    lines = [{"component": c.component, "action": c.action, "by": c.by, "count": c.count, "pj_each": c.pj,
+              "energy_pj": c.energy_pj} for c in found.charges() if c.energy_pj]
+    return sorted(lines, key=lambda line: -float(line["energy_pj"]))
