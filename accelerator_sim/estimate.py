@@ -83,7 +83,7 @@ def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, a
     charges: list[Charge] = []
     latency: Quantity = 0.0
     moved: Quantity = 0
-    busy: dict[str, Quantity] = {name: 0 for name in machine.units}
+    busy: dict[str, Quantity] = dict.fromkeys(machine.units, 0)
     for stage in design.stages:
         counted = counts[stage.name] = count_stage(plan, stage)
         time = times[stage.name] = stage_time(plan, stage, counted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from accelerator_sim.counts import StageCounts
 from accelerator_sim.design import Phase, Stage
@@ -88,7 +89,7 @@ def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Wo
         own = frozenset(x for x in loops if x in works[name].loops)
         active.setdefault(own, []).append(works[name])
     classes = sorted(active, key=len, reverse=True)
-    for wider, narrower in zip(classes, classes[1:], strict=False):
+    for wider, narrower in pairwise(classes):
         if not narrower < wider:
             raise DesignError(f"design {plan.design.id!r}: stage {stage.name!r}: phases: Einsums of one phase must share their "
                               f"loops or have fewer of them, got loops {', '.join(sorted(wider))} and "

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from einsum_cascades.errors import DesignError, suggest
-from einsum_cascades.indices import composite
-from einsum_cascades.ir import Cascade, Coord, Einsum, Expr, unique
+from einsum_cascades.indices import Composite, affine, composite
+from einsum_cascades.ir import Cascade, Einsum, Expr, unique
 from einsum_cascades.structure import structure
 
 
@@ -106,7 +105,6 @@ class CascadeMapping:
         made = composite(index)
         if made is not None:
             return tuple(p for r in _leaves(made) for p in self.partitions.get(r, (r,)))
-        from einsum_cascades.indices import affine
         form = affine(index)
         if form is None or len(form.coordinates) > 1 or any(c != 1 for _, c in form.coordinates):
             return None
@@ -125,19 +123,6 @@ class CascadeMapping:
         return (*ahead, *shared, *(x for x in order if x not in shared), *rest)
 
 
-def _leaves(made: object) -> tuple[str, ...]:
-    from einsum_cascades.indices import Composite
-    assert isinstance(made, Composite)
+def _leaves(made: Composite) -> tuple[str, ...]:
     inner = {c.name: c for c in made.inner if c.name is not None}
     return tuple(leaf for part in made.parts for leaf in (_leaves(inner[part]) if part in inner else (part,)))
-
-
-EMPTY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-
-
-def is_view(einsum: Einsum) -> bool:
-    """Returns whether an Einsum only renames elements (``BK[e,m1,m0] = K[m1*M0 + m0, e]``): it computes nothing."""
-    from einsum_cascades.ir import Access
-    return (einsum.reduction is None and einsum.where is None and len(einsum.bodies) == 1
-            and isinstance(einsum.body, Access) and not einsum.reduced_ranks
-            and all(isinstance(i, Coord) for i in einsum.output.indices))

@@ -157,7 +157,7 @@ def source_of(machine: Machine, path: str) -> str | None:
 
 
 def _with_settings(raw: Mapping[str, Any], settings: Mapping[str, float], source: str) -> Mapping[str, Any]:
-    changed = _copied(raw)
+    changed: dict[str, Any] = _copied(raw)
     plain = read_machine(raw, source)
     # An energy that repeats another operator's can be set to a number of its own too.
     known = (*plain.parameters(), *(f"{u.name}.energy_pj.{o}" for u in plain.units.values() for o in u.cycles))
