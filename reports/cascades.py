@@ -33,7 +33,7 @@ def load_cascade(name: str) -> NamedCascade:
     try:
         variant = load_variant(identifier)
     except UnknownNameError:
-        if os.sep in name or name.lower().endswith(_SUFFIXES) or Path(name).exists():
+        if os.sep in name or name.lower().endswith(_SUFFIXES) or Path(name).is_file():
             return NamedCascade(load(name))
         raise UnknownNameError("cascade", name, variant_ids()) from None
     algorithm = algorithm if colon else variant.default_algorithm

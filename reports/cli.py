@@ -73,8 +73,12 @@ def fusebench(ctx: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0, 1 for a check that failed, 2 with one line for bad input."""
     try:
-        status = fusebench.main(arguments, prog_name="fusebench", standalone_mode=False)
+        # Not click's own main: that takes a closed pipe for a failure.
+        with fusebench.make_context("fusebench", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+            status = fusebench.invoke(ctx)
         sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.UsageError as error:
         return _failed(_usage(error))
     except click.ClickException as error:
@@ -102,21 +106,25 @@ def _failed(message: str) -> int:
 
 
 def _usage(error: click.UsageError) -> str:
-    """Returns click's message in the manner of ours: what is wrong, what was given, what to do."""
+    """Returns click's message in the manner of ours: where, what is wrong, what was given, what to do."""
     path = error.ctx.command_path if error.ctx else "fusebench"
+    where = "".join(f"{name}: " for name in path.split()[1:])
     remedy = f"see '{path} --help'"
     match error:
         case click.NoSuchOption(option_name=name) if error.ctx:
             valid = [o for p in error.ctx.command.get_params(error.ctx) for o in (*p.opts, *p.secondary_opts) if o[0] == "-"]
-            return f"{path}: unknown option, got {name!r}; {suggest(name, valid)}"
+            return f"{where}unknown option, got {name!r}; {suggest(name, valid)}"
         case click.MissingParameter(param=param) if param is not None:
-            name = param.opts[-1] if param.opts[-1].startswith("-") else (param.human_readable_name or "").upper()
-            return f"{path}: {name}: it is missing, got nothing; {remedy}"
+            return f"{where}{_name(param)}: it is missing, got nothing; {remedy}"
         case click.BadOptionUsage(option_name=name):
-            return f"{path}: {name}: {_lower(error.message)}, got nothing; {remedy}"
+            return f"{where}{name}: {_lower(error.message)}, got nothing; {remedy}"
         case click.BadParameter(param=param) if param is not None:
-            return f"{path}: {param.opts[-1]}: {_lower(error.message)}; {remedy}"
-    return f"{path}: {_lower(error.message)}; {remedy}"
+            return f"{where}{_name(param)}: {_lower(error.message)}; {remedy}"
+    return f"{where}{_lower(error.message)}; {remedy}"
+
+
+def _name(param: click.Parameter) -> str:
+    return param.opts[-1] if isinstance(param, click.Option) else (param.name or "argument").upper()
 
 
 def _lower(message: str) -> str:

@@ -124,8 +124,8 @@ class Variant:
         for name in names:
             if names.count(name) > 1:
                 raise self._fail("cases: two have one name", name, "rename one")
-        for chosen in (*self.cases, *self.shapes):
-            for name in chosen.algorithms:
+        for algorithms in (*(case.algorithms for case in self.cases), *(shape.algorithms for shape in self.shapes)):
+            for name in algorithms:
                 self.check(name)
 
     @property
@@ -146,7 +146,7 @@ class Variant:
 
         Raises: UnknownNameError for an algorithm that there is not, NotationError for text that is no cascade.
         """
-        algorithm = algorithm or self.default_algorithm
+        algorithm = self.default_algorithm if algorithm is None else algorithm
         self.check(algorithm)
         return _cascade(self.algorithms[algorithm], f"{self.id}:{algorithm}", tuple((where or {}).items()))
 

@@ -77,7 +77,8 @@ def drawn(variant: Variant, case: Case, seed: int = 0) -> tuple[dict[str, Array]
     known = {rank for cascade in cascades.values() for rank in mentioned(cascade)}
     for rank in case.extents:
         if rank not in known:
-            raise DefinitionError(f"no algorithm has the rank, got {rank!r}; {suggest(rank, known)}", source=_place(variant, case))
+            raise DefinitionError(f"no algorithm has the rank, got {rank!r}; {suggest(rank, known)}",
+                                  source=_place(variant, case))
     extents = dict(case.extents)
     for cascade in cascades.values():
         extents.update(resolve_extents(cascade, own_extents(cascade, case.extents)))

@@ -49,7 +49,7 @@ def load_workload(id_or_path: str | os.PathLike[str]) -> Workload:
     name = os.fspath(id_or_path)
     if name in workload_ids():
         return _read(_FOLDER / f"{name}{_SUFFIX}")
-    if os.sep in name or name.lower().endswith((_SUFFIX, ".yml")) or Path(name).exists():
+    if os.sep in name or name.lower().endswith((_SUFFIX, ".yml")) or Path(name).is_file():
         return _read(Path(name))
     raise UnknownNameError("workload", name, workload_ids())
 
