@@ -37,12 +37,14 @@ class Homomorphism:
 
     ``safe_to_split`` is whether the right side may be computed in place of the left. For exp over a difference it
     is not: exp(s)/exp(g) overflows where exp(s - g) does not. Such a map may only be *rebased* on another
-    reference, f(s - g') = f(s - g) * f(g - g').
+    reference, f(s - g') = f(s - g) * f(g - g'). ``needs_nonnegative`` says that it holds where a and b are at least 0
+    (a logarithm, a root).
     """
 
     source: str
     target: str
     safe_to_split: bool = False
+    needs_nonnegative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class MapOperator:
     operands, op(op(a)) = a for one. ``identity`` is the right-hand operand that changes nothing, ``absorbing`` the
     operand that decides the result alone. ``polynomial`` maps build polynomials, whose sums are closed under
     translation (moments). ``minimum`` and ``maximum`` bound the result. ``kind`` is value, comparison or logic.
+    ``factor`` is the number that a map of one operand multiplies by; ``power`` says how often one operand is multiplied
+    with itself (of two operands, how often the second says where it is -1; 0: it is no power). ``selects`` maps take the
+    second operand where the first holds and else the third; ``keeps_nonnegative`` maps give at least 0 where every operand
+    that is a value is at least 0.
     """
 
     name: str
@@ -75,6 +81,10 @@ class MapOperator:
     integral: bool = False
     minimum: float = -INFINITY
     maximum: float = INFINITY
+    factor: float | None = None
+    power: int = 0
+    selects: bool = False
+    keeps_nonnegative: bool = False
     user: UserOperator | None = None
 
     def distribution(self, over: str, operand: int) -> Distribution | None:
@@ -104,7 +114,8 @@ class ReductionOperator:
     ``arity`` is the number of values an element has (2 for a scan pair). A reduction without ``combine`` is a
     function of other reductions over the same elements, named in ``parts`` (mean = sum / count). ``index`` says
     that it gives a coordinate. ``commutative`` reductions may visit a fiber in any order; the others go by
-    ascending coordinate. ``counts`` is the class that each element counts.
+    ascending coordinate. ``counts`` is the class that each element counts. ``merged_by`` names the reduction of partial
+    results where that is another one (counts are merged by sum), "" where it is the same.
     """
 
     name: str
@@ -118,6 +129,7 @@ class ReductionOperator:
     parts: tuple[str, ...] = ()
     index: bool = False
     counts: str = ""
+    merged_by: str = ""
     user: UserOperator | None = None
 
 
@@ -147,23 +159,26 @@ def _value(name: str, arity: int, symbol: str | None = None, **properties: Any) 
 _UP = (1,)
 _MAP_LIST: tuple[MapOperator, ...] = (
     _value("add", 2, "+", associative=True, commutative=True, identity=0.0, inverse="sub", monotone=(1, 1),
-           distributions=_over("max", 0, 1) + _over("min", 0, 1), polynomial=True, integral=True),
+           distributions=_over("max", 0, 1) + _over("min", 0, 1), polynomial=True, integral=True,
+           keeps_nonnegative=True),
     _value("sub", 2, "-", identity=0.0, inverse="add", monotone=(1, -1), polynomial=True, integral=True,
            distributions=_over("max", 0) + _over("min", 0) + _over("max", 1, result="min")
            + _over("min", 1, result="max")),
     _value("mul", 2, "*", associative=True, commutative=True, identity=1.0, absorbing=0.0, inverse="div",
            distributions=_over("add", 0, 1) + _over("sub", 0, 1) + _over("max", 0, 1, nonnegative=True)
-           + _over("min", 0, 1, nonnegative=True), polynomial=True, integral=True),
+           + _over("min", 0, 1, nonnegative=True), polynomial=True, integral=True, keeps_nonnegative=True),
     _value("div", 2, "/", identity=1.0, inverse="mul",
            distributions=_over("add", 0) + _over("sub", 0) + _over("max", 0, nonnegative=True)
-           + _over("min", 0, nonnegative=True)),
-    _value("neg", 1, "-", inverse="neg", monotone=(-1,), polynomial=True, integral=True,
+           + _over("min", 0, nonnegative=True), keeps_nonnegative=True),
+    _value("neg", 1, "-", inverse="neg", monotone=(-1,), polynomial=True, integral=True, factor=-1.0,
            homomorphisms=(Homomorphism("add", "add", True), Homomorphism("sub", "sub", True),
                           Homomorphism("max", "min", True), Homomorphism("min", "max", True))),
     _value("max", 2, associative=True, commutative=True, idempotent=True, identity=-INFINITY, absorbing=INFINITY,
-           monotone=(1, 1), distributions=_over("min", 0, 1) + _over("max", 0, 1), integral=True),
+           monotone=(1, 1), distributions=_over("min", 0, 1) + _over("max", 0, 1), integral=True,
+           keeps_nonnegative=True),
     _value("min", 2, associative=True, commutative=True, idempotent=True, identity=INFINITY, absorbing=-INFINITY,
-           monotone=(1, 1), distributions=_over("max", 0, 1) + _over("min", 0, 1), integral=True),
+           monotone=(1, 1), distributions=_over("max", 0, 1) + _over("min", 0, 1), integral=True,
+           keeps_nonnegative=True),
     _value("exp", 1, inverse="log", monotone=_UP, minimum=0.0,
            homomorphisms=(Homomorphism("add", "mul"), Homomorphism("sub", "div"),
                           Homomorphism("max", "max", True), Homomorphism("min", "min", True))),
@@ -171,25 +186,25 @@ _MAP_LIST: tuple[MapOperator, ...] = (
            homomorphisms=(Homomorphism("add", "mul"), Homomorphism("sub", "div"),
                           Homomorphism("max", "max", True), Homomorphism("min", "min", True))),
     _value("log", 1, inverse="exp", monotone=_UP,
-           homomorphisms=(Homomorphism("mul", "add", True), Homomorphism("div", "sub", True))),
+           homomorphisms=(Homomorphism("mul", "add", True, True), Homomorphism("div", "sub", True, True))),
     _value("log2", 1, inverse="exp2", monotone=_UP,
-           homomorphisms=(Homomorphism("mul", "add", True), Homomorphism("div", "sub", True))),
+           homomorphisms=(Homomorphism("mul", "add", True, True), Homomorphism("div", "sub", True, True))),
     _value("log1p", 1, inverse="expm1", monotone=_UP),
     _value("expm1", 1, inverse="log1p", monotone=_UP, minimum=-1.0),
     _value("sqrt", 1, monotone=_UP, minimum=0.0,
-           homomorphisms=(Homomorphism("mul", "mul", True), Homomorphism("div", "div", True))),
+           homomorphisms=(Homomorphism("mul", "mul", True, True), Homomorphism("div", "div", True, True))),
     _value("rsqrt", 1, monotone=(-1,), minimum=0.0,
+           homomorphisms=(Homomorphism("mul", "mul", True, True), Homomorphism("div", "div", True, True))),
+    _value("square", 1, minimum=0.0, polynomial=True, power=2,
            homomorphisms=(Homomorphism("mul", "mul", True), Homomorphism("div", "div", True))),
-    _value("square", 1, minimum=0.0, polynomial=True,
-           homomorphisms=(Homomorphism("mul", "mul", True), Homomorphism("div", "div", True))),
-    _value("pow", 2, identity=1.0),
+    _value("pow", 2, identity=1.0, power=-1, keeps_nonnegative=True),
     _value("abs", 1, minimum=0.0, integral=True,
            homomorphisms=(Homomorphism("mul", "mul", True), Homomorphism("div", "div", True))),
     _value("sign", 1, monotone=_UP, minimum=-1.0, maximum=1.0, integral=True,
            homomorphisms=(Homomorphism("mul", "mul", True),)),
-    _value("floor", 1, monotone=_UP, integral=True),
-    _value("ceil", 1, monotone=_UP, integral=True),
-    _value("round", 1, monotone=_UP, integral=True),
+    _value("floor", 1, monotone=_UP, integral=True, keeps_nonnegative=True),
+    _value("ceil", 1, monotone=_UP, integral=True, keeps_nonnegative=True),
+    _value("round", 1, monotone=_UP, integral=True, keeps_nonnegative=True),
     _value("sigmoid", 1, monotone=_UP, minimum=0.0, maximum=1.0),
     _value("tanh", 1, monotone=_UP, minimum=-1.0, maximum=1.0),
     _value("silu", 1), _value("gelu", 1), _value("gelu_tanh", 1), _value("mish", 1),
@@ -201,7 +216,7 @@ _MAP_LIST: tuple[MapOperator, ...] = (
     _value("hard_swish", 1),
     _value("erf", 1, monotone=_UP, minimum=-1.0, maximum=1.0),
     _value("sin", 1, minimum=-1.0, maximum=1.0), _value("cos", 1, minimum=-1.0, maximum=1.0), _value("atan2", 2),
-    _value("where", 3), _value("clamp", 3, monotone=(1, 1, 1), integral=True),
+    _value("where", 3, selects=True, keeps_nonnegative=True), _value("clamp", 3, monotone=(1, 1, 1), integral=True),
     _value("floordiv", 2, "//", integral=True), _value("mod", 2, "%", integral=True),
     _value("lt", 2, "<", kind="comparison"), _value("le", 2, "<=", kind="comparison"),
     _value("gt", 2, ">", kind="comparison"), _value("ge", 2, ">=", kind="comparison"),
@@ -222,7 +237,7 @@ _REDUCTION_LIST: tuple[ReductionOperator, ...] = (
     ReductionOperator("min", (INFINITY,), "min", idempotent=True, monotone=True, counts="min"),
     ReductionOperator("any", (0.0,), "or", idempotent=True, monotone=True, counts="or"),
     ReductionOperator("all", (1.0,), "and", idempotent=True, monotone=True, counts="and"),
-    ReductionOperator("count", (0.0,), None, counts="count"),
+    ReductionOperator("count", (0.0,), None, counts="count", merged_by="sum"),
     ReductionOperator("mean", (0.0,), None, monotone=True, parts=("sum", "count"), counts="mean"),
     ReductionOperator("var", (0.0,), None, parts=("sum", "count"), counts="var"),
     ReductionOperator("argmax", (0.0,), None, idempotent=True, index=True, counts="argmax"),
