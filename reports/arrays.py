@@ -21,7 +21,7 @@ def read_arrays(path: str) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as start:
             first = start.read(8)
-        if not zipfile.is_zipfile(path):
+        if not Path(path).is_file() or not zipfile.is_zipfile(path):  # a device may be read without end
             raise _wrong(path, f"it is no whole .npz file, got one that begins with {first!r}", "write it with numpy.savez")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,13 @@ LARGEST_EXTENT = 2**53
 """Whole numbers beyond it are no longer exact in float64."""
 
 
-class Name(click.ParamType[str]):
+if TYPE_CHECKING:
+    _Type = click.ParamType[str]
+else:  # the type is not generic in every release of click
+    _Type = click.ParamType
+
+
+class Name(_Type):
     """One of some names; another one is an error that suggests the nearest."""
 
     name = "name"

@@ -14,7 +14,8 @@ PACKAGES = ("einsum_cascades", "workloads", "accelerator_sim", "autotune", "repo
 def imported(code: str) -> set[str]:
     """Returns the top-level modules that another Python has after running some code."""
     told = "import sys\nprint('modules:', *{m.split('.')[0] for m in sys.modules})"
-    ran = subprocess.run([sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
     return set(ran.stdout.rsplit("modules:", 1)[1].split())
 
 

@@ -78,6 +78,7 @@ def test_inputs_that_are_damaged_or_hold_no_numbers(fusebench: Command, tmp_path
     assert "it is no whole .npz file, got one that begins with b'\\x93NUMPY" in fails(fusebench, tmp_path / "one.npy", out)
     assert "there is none, got a path that does not exist" in fails(fusebench, tmp_path / "none.npz", out)
     assert "it is a folder, got no arrays" in fails(fusebench, tmp_path, out)
+    assert "it is no whole .npz file, got one that begins with b'\\x00" in fails(fusebench, Path("/dev/zero"), out)
     assert not out.exists()
 
 
