@@ -149,13 +149,13 @@ _CASES = (
 
 
 def _passes(algorithm: str) -> Published:
-    return Published(f"passes of {algorithm} over the keys", 1.0, "passes", f"{_PAPER}: no statistic of a row", "calculated",
-                     lambda: float(passes(VARIANT.cascade(algorithm))["m"]))
+    return Published(f"passes of {algorithm} over the keys", 1.0, "passes", f"{_PAPER}: no statistic of a row",
+                     "calculated", lambda: float(passes(VARIANT.cascade(algorithm))["m"]))
 
 
 def _speed(what: str, value: float) -> Published:
-    return Published(f"H100 speed over FlashAttention-2 2.5.6, {what}", value, "%", f"{_REPOSITORY}; abstract of {_PAPER}",
-                     "read")
+    return Published(f"H100 speed over FlashAttention-2 2.5.6, {what}", value, "%",
+                     f"{_REPOSITORY}; abstract of {_PAPER}", "read")
 
 
 VARIANT = Variant(
@@ -167,8 +167,8 @@ VARIANT = Variant(
     reference=reference,
     cases=_CASES,
     inputs={"Bias": normal(), "Slope": normal(0.1)},
-    shapes=tuple(Shape(f"d{d}-n{n}", {"p": n, "m": n, "e": d, "f": d}, f"{_REPOSITORY}: benchmark of hidden size 2048, fp16",
-                       instances=batch * 2048 // d)
+    shapes=tuple(Shape(f"d{d}-n{n}", {"p": n, "m": n, "e": d, "f": d},
+                       f"{_REPOSITORY}: benchmark of hidden size 2048, fp16", instances=batch * 2048 // d)
                  for d in (64, 128)
                  for batch, n in ((32, 512), (16, 1024), (8, 2048), (4, 4096), (2, 8192), (1, 16384))),
     published=(

@@ -25,8 +25,8 @@ from workloads.variant import Case, Published, Shape, Variant
 if TYPE_CHECKING:
     from workloads.variant import Array
 
-_PAPER = "Hassani et al., Faster Neighborhood Attention: Reducing the O(n^2) Cost of Self Attention at the Threadblock " \
-         "Level, NeurIPS 2024, arXiv 2403.04690"
+_PAPER = "Hassani et al., Faster Neighborhood Attention: Reducing the O(n^2) Cost of Self Attention at the " \
+         "Threadblock Level, NeurIPS 2024, arXiv 2403.04690"
 _TIMINGS = "github.com/SHI-Labs/NATTEN, docs/profiler.md: forward on one H100, fp16, d = 128"
 
 
@@ -43,8 +43,8 @@ def _leader(rank: str, stride: str) -> str:
 
 def _residue_key(rank: str, window: str) -> str:
     """The key inside a residue class, whose length is ceil((P - p0) / P0)."""
-    n, inner, w = rank.upper(), f"{rank}0", window.upper()
-    return f"clamp({rank}1 - {w}//2, 0, ({n} - {inner} + {inner.upper()} - 1)//{inner.upper()} - {w}) + {window},{inner}"
+    n, d, w = rank.upper(), f"{rank.upper()}0", window.upper()
+    return f"clamp({rank}1 - {w}//2, 0, ({n} - {rank}0 + {d} - 1)//{d} - {w}) + {window},{rank}0"
 
 
 def _three_passes(p: str, w: str, value: str, out: str = "O") -> str:
@@ -255,7 +255,8 @@ _CASES = (
     Case("1-D, stride of 1 is none", {"p": 14, "w": 5, "t": 1, "e": 4, "f": 4}, algorithms=("1d-strided",)),
     Case("1-D, stride of a window gives blocks", {"p": 15, "w": 5, "t": 5, "e": 4, "f": 4}, algorithms=("1d-strided",),
          reference=blocked_reference),
-    Case("1-D, causal", {"p": 15, "w": 4, "t": 1, "e": 4, "f": 4}, algorithms=("1d-causal",), reference=causal_reference),
+    Case("1-D, causal", {"p": 15, "w": 4, "t": 1, "e": 4, "f": 4}, algorithms=("1d-causal",),
+         reference=causal_reference),
     Case("1-D, causal with strides", {"p": 15, "w": 6, "t": 4, "e": 4, "f": 4}, algorithms=("1d-causal",),
          reference=causal_reference),
     Case("1-D, dilated", {"p": 17, "p0": 3, "w": 4, "e": 4, "f": 3}, algorithms=("1d-dilated",)),
@@ -268,18 +269,21 @@ _CASES = (
     Case("2-D, a window of one key gives its value", {"y": 4, "x": 3, "wy": 1, "wx": 1, "e": 5, "f": 3},
          algorithms=_PLAIN_2D, reference=values_reference),
     Case("2-D, bias", {"y": 6, "x": 5, "wy": 3, "wx": 4, "e": 4, "f": 3}, algorithms=("2d-bias",)),
-    Case("2-D, strides", {"y": 7, "x": 9, "wy": 4, "wx": 5, "ty": 2, "tx": 3, "e": 4, "f": 3}, algorithms=("2d-strided",)),
+    Case("2-D, strides", {"y": 7, "x": 9, "wy": 4, "wx": 5, "ty": 2, "tx": 3, "e": 4, "f": 3},
+         algorithms=("2d-strided",)),
     Case("2-D, strides of a window give blocks", {"y": 6, "x": 8, "wy": 3, "wx": 4, "ty": 3, "tx": 4, "e": 4, "f": 3},
          algorithms=("2d-strided",), reference=blocked_reference),
-    Case("2-D, dilated", {"y": 9, "x": 8, "y0": 2, "x0": 3, "wy": 3, "wx": 2, "e": 4, "f": 3}, algorithms=("2d-dilated",)),
+    Case("2-D, dilated", {"y": 9, "x": 8, "y0": 2, "x0": 3, "wy": 3, "wx": 2, "e": 4, "f": 3},
+         algorithms=("2d-dilated",)),
     Case("2-D, dilation of 1 is none", {"y": 6, "x": 5, "y0": 1, "x0": 1, "wy": 3, "wx": 4, "e": 4, "f": 3},
          algorithms=("2d-dilated",)),
     Case("2-D, a dilated window of all is the residue class",
          {"y": 6, "x": 6, "y0": 2, "x0": 3, "wy": 3, "wx": 2, "e": 4, "f": 3}, algorithms=("2d-dilated",),
          reference=residue_reference),
     Case("3-D", {"z": 3, "y": 4, "x": 5, "wz": 2, "wy": 3, "wx": 3, "e": 4, "f": 3}, algorithms=("3d",)),
-    Case("3-D, a window of all keys is full attention", {"z": 2, "y": 3, "x": 3, "wz": 2, "wy": 3, "wx": 3, "e": 4, "f": 3},
-         algorithms=("3d",), reference=full_reference),
+    Case("3-D, a window of all keys is full attention",
+         {"z": 2, "y": 3, "x": 3, "wz": 2, "wy": 3, "wx": 3, "e": 4, "f": 3}, algorithms=("3d",),
+         reference=full_reference),
 )
 
 _LINE = {"p": 32768, "w": 2048, "e": 128, "f": 128}
@@ -302,8 +306,8 @@ def flops(algorithm: str, extents: Mapping[str, int]) -> int:
 
 
 def _passes(algorithm: str, window: str, count: int) -> Published:
-    return Published(f"passes of {algorithm} over the window", count, "passes", f"{_PAPER}, attention fused into one kernel "
-                     "with running statistics", "calculated", lambda: float(passes(VARIANT.cascade(algorithm))[window]))
+    return Published(f"passes of {algorithm} over the window", count, "passes", f"{_PAPER}: softmax attention, fused",
+                     "calculated", lambda: float(passes(VARIANT.cascade(algorithm))[window]))
 
 
 def _timed(what: str, value: float) -> Published:
@@ -324,7 +328,8 @@ def _rate(algorithm: str, extents: Mapping[str, int], heads: int, time_us: float
 
 
 def _average(what: str, value: float) -> Published:
-    return Published(f"average speed over the naive CUDA kernels, {what}", value, "%", f"abstract of {_PAPER}", "abstract")
+    return Published(f"average speed over the naive CUDA kernels, {what}", value, "%", f"abstract of {_PAPER}",
+                     "abstract")
 
 
 VARIANT = Variant(
@@ -345,7 +350,8 @@ VARIANT = Variant(
         _rate("3d", _SPACE, 24, 79043.0, 186.0),
         _timed("1-D, dense", 787.392), _timed("1-D, W = 2048", 94.848), _timed("1-D, W = 2048, t = 256", 62.687),
         _timed("1-D, W = 2048, t = 2048", 59.264),
-        _timed("2-D, dense", 97435.0), _timed("2-D, W = 80 x 80", 16201.0), _timed("2-D, W = 80 x 80, t = 16 x 16", 7914.0),
+        _timed("2-D, dense", 97435.0), _timed("2-D, W = 80 x 80", 16201.0),
+        _timed("2-D, W = 80 x 80, t = 16 x 16", 7914.0),
         _timed("3-D, dense", 283327.0), _timed("3-D, W = 18 x 24 x 24", 79043.0),
         _average("GEMM-based, 1-D, fp32", 895.0), _average("GEMM-based, 2-D, fp32", 272.0),
         _average("GEMM-based, 1-D, fp16", 496.0), _average("GEMM-based, 2-D, fp16", 113.0),

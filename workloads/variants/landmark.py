@@ -1,15 +1,16 @@
 """Landmark attention: a softmax over blocks of keys, each block standing behind its last token, the landmark.
 
-Keys come in blocks of ``m0``: regular tokens and, last, the landmark. A query sees the regular tokens of its own block up
-to itself, and the landmarks of the blocks before. The weight that a landmark gets is shared out by a softmax over the
-regular tokens of its block. Landmarks have no value, and that of the query's own block is not seen, not even by itself.
-Queries are the last ``p`` of the ``m`` positions, so that a cache of earlier keys may precede them.
+Keys come in blocks of ``m0``: regular tokens and, last, the landmark. A query sees the regular tokens of its own block
+up to itself, and the landmarks of the blocks before. The weight that a landmark gets is shared out by a softmax over
+the regular tokens of its block. Landmarks have no value, and that of the query's own block is not seen, not even by
+itself. Queries are the last ``p`` of the ``m`` positions, so that a cache of earlier keys may precede them.
 
-``grouped`` writes both softmaxes out, 3 steps inside a block and 3 outside. Exactly counted they are 3 passes over m, not
-6: the two groups of 3 do not depend on each other, so one sweep does a step of both. ``1pass`` takes block after block, a past
-one as a single key with the block's softmax as its value. ``topk`` is inference: of the past blocks, each query keeps the
-``j`` whose landmarks score highest; ``topk-shared`` keeps the same ones for all queries, by the largest share that a
-landmark has of any query's softmax over landmarks. Rotary positions, which inference changes, are applied before.
+``grouped`` writes both softmaxes out, 3 steps inside a block and 3 outside. Exactly counted they are 3 passes over m,
+not 6: the softmax inside does not wait for that outside, so one sweep does a step of both. ``1pass`` takes block after
+block, a past one as a single key with the block's softmax as its value. ``topk`` is inference: of the past blocks, each
+query keeps the ``j`` whose landmarks score highest; ``topk-shared`` keeps the same ones for all queries, by the largest
+share that a landmark has of any query's softmax over landmarks. Both visit the keys twice: landmarks, then what they
+choose. Rotary positions, which inference changes, are applied before.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from workloads.variant import Case, Published, Shape, Variant
 if TYPE_CHECKING:
     from workloads.variant import Array
 
-_PAPER = "Mohtashami and Jaggi, Landmark Attention: Random-Access Infinite Context Length for Transformers, NeurIPS 2023, " \
-         "arXiv 2305.16300"
+_PAPER = "Mohtashami and Jaggi, Landmark Attention: Random-Access Infinite Context Length for Transformers, " \
+         "NeurIPS 2023, arXiv 2305.16300"
 _REPOSITORY = "github.com/epfml/landmark-attention"
 
 # A query at p stands at position p + M - P, which is token TP of block BP.
@@ -88,8 +89,8 @@ OT[p,f]     = AT[p,m1,m0] * V[m1*M0 + m0, f]
 OB[p,f]     = AB[p,m1,m0] * V[m1*M0 + m0, f]
 O[p,f]      = OT[p,f] + OB[p,f]
 """,
-    # A block enters by its tokens where it is the query's own, by its landmark where it is past. That a block is past is
-    # asked of its tokens, so that VI is 0 where none is, and not absent, which would leave the own block out.
+    # A block enters by its tokens where it is the query's own, by its landmark where it is past. Whether it is past is
+    # asked of its tokens, so that VI is 0 where none is; it would be absent otherwise, and the own block with it.
     "1pass": f"""
 init RM[0,p]    = -inf
 init RD[0,p]    = 0

@@ -1,17 +1,17 @@
-"""State space duality of Mamba-2: the scan whose decay is one number per head, so that chunks of it are matrix products.
+"""State space duality of Mamba-2: a scan with one decay for each head, so that chunks of it are matrix products.
 
-Of each head h, H[i+1] = exp(DT[i] A) H[i] + DT[i] X[i] B[i]' and Y[i] = H[i+1] C[i] + D X[i]; a group of H/G heads shares
-B and C. As the decay depends neither on p nor on n, the weight of token k for token i is C[i].B[k] exp(sum of what lies
-between): attention without softmax under a decaying mask. ``quadratic`` computes that for all pairs of tokens,
-``sequential`` the recurrence, and ``chunked`` the one inside chunks of ``i0`` tokens and the other across them. Decays are
-kept as logarithms, and only differences that are 0 or less are exponentiated. The two with a state start from H0 (0
-before the first token) and give the last one, HL. ``block`` is the layer after its norm: projections (the five slices of
-one), causal convolution, steps within bounds, scan, and the norm of each group of heads, which comes after the gate.
+Of each head h, H[i+1] = exp(DT[i] A) H[i] + DT[i] X[i] B[i]' and Y[i] = H[i+1] C[i] + D X[i]; a group of H/G heads
+shares B and C. As the decay depends neither on p nor on n, the weight of token k for token i is C[i].B[k] exp(sum of
+what lies between): attention without softmax under a decaying mask. ``quadratic`` computes that for all pairs of
+tokens, ``sequential`` the recurrence, and ``chunked`` the one inside chunks of ``i0`` tokens and the other across them.
+Decays are kept as logarithms, and only differences that are 0 or less are exponentiated. The two with a state start
+from H0 (0 before the first token) and give the last one, HL. ``block`` is the layer after its norm: projections (the
+five slices of one), causal convolution, steps within bounds, scan, and the norm of each group of heads, after the gate.
 
-Counts: the specification's 6NP per token and head for the recurrence has the step once more in every product; here DT X
-is computed once, which leaves 5NP + P. Of a chunk's pairs only those with k0 <= i0 count, (Q + 1)/2 per token. The
-specification's 2 passes over the tokens are those of kernels that finish one phase before the next. A chunk's state needs
-the whole chunk (i0: 2), but only earlier chunks: one sweep over i1 does.
+The usual 6NP operations of the recurrence per token and head have the step in each product; here DT X is computed once,
+which leaves 5NP + P. Of a chunk's pairs only those with k0 <= i0 count, (Q + 1)/2 per token. The usual 2 passes over
+the tokens are those of kernels that finish one phase before the next: exactly counted, a chunk's tokens are visited
+twice (i0), but no chunk waits for a later one, and one sweep over the chunks does.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from workloads.variant import Case, Published, Shape, Variant
 if TYPE_CHECKING:
     from workloads.variant import Array
 
-_PAPER = "Dao and Gu, Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State Space " \
-         "Duality, ICML 2024, arXiv 2405.21060"
+_PAPER = "Dao and Gu, Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State " \
+         "Space Duality, ICML 2024, arXiv 2405.21060"
 _REPOSITORY = "github.com/state-spaces/mamba, mamba_ssm/modules/mamba2.py"
 
 _STEPS = """
@@ -137,13 +137,16 @@ def block_reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> 
     def convolved(x: Array, kernel: Array, bias: Array) -> Array:
         taps = kernel.shape[-1]
         padded = np.concatenate((np.zeros((taps - 1, *x.shape[1:])), x))
-        out: Array = sum(padded[tap:tap + len(x)] * kernel[..., tap] for tap in range(taps)) + bias
-        return out / (1 + np.exp(-out))
+        sums: Array = sum(padded[tap:tap + len(x)] * kernel[..., tap] for tap in range(taps)) + bias
+        out: Array = sums / (1 + np.exp(-sums))
+        return out
 
     def projected(weight: Array) -> Array:
-        return np.tensordot(t["U"], weight, (1, weight.ndim - 1))
+        out: Array = np.tensordot(t["U"], weight, (1, weight.ndim - 1))
+        return out
     step = np.clip(np.logaddexp(0.0, projected(t["Wt"]) + t["Bdt"]), t["Low"], t["High"])
-    y = _scan({"X": convolved(projected(t["Wx"]), t["Kx"], t["Bx"]), "B": convolved(projected(t["Wb"]), t["Kb"], t["Bb"]),
+    y = _scan({"X": convolved(projected(t["Wx"]), t["Kx"], t["Bx"]),
+               "B": convolved(projected(t["Wb"]), t["Kb"], t["Bb"]),
                "C": convolved(projected(t["Wc"]), t["Kc"], t["Bc"]), "Alog": t["Alog"], "D": t["D"]}, step)["Y"]
     z = projected(t["Wz"])
     gated = (y * z / (1 + np.exp(-z))).reshape(len(z), groups, -1)
@@ -165,7 +168,7 @@ def _scan(inputs: Mapping[str, Array], step: Array) -> dict[str, Array]:
 
 
 def _retention(inputs: Mapping[str, Array], step: Array, decay: Array) -> dict[str, Array]:
-    """Attention without softmax, whose weights decay with the distance; what is in H0 is one token away from the first."""
+    """Attention without softmax, whose weights decay with the distance; H0 is one token away from the first."""
     import numpy as np
     x = inputs["X"]
     b, c = _by_head(inputs["B"], x.shape[1]), _by_head(inputs["C"], x.shape[1])
@@ -200,8 +203,8 @@ _CASES = (
     # A token's decay of exp(-40) to exp(-400): quotients of prefix products would be 0/0.
     Case("strong decays", {"i": 21, "h": 3, "g": 1, "p": 2, "n": 3, "i0": 5},
          {"Alog": uniform(4.0, 6.0), "Bdt": normal(0.1, 1.0)}, algorithms=_SCANS),
-    Case("decays of 1 are linear attention", {"i": 17, "h": 4, "g": 2, "p": 3, "n": 4, "i0": 5}, {"Alog": constant(-1e4)},
-         algorithms=_SCANS, reference=linear_reference),
+    Case("decays of 1 are linear attention", {"i": 17, "h": 4, "g": 2, "p": 3, "n": 4, "i0": 5},
+         {"Alog": constant(-1e4)}, algorithms=_SCANS, reference=linear_reference),
     # softplus(log(e - 1)) = 1.
     Case("steps of 1 are retention", {"i": 17, "h": 4, "g": 1, "p": 3, "n": 4, "i0": 5},
          {"T": constant(0.0), "Bdt": constant(0.5413248546129181), "Alog": uniform(-6.0, -3.0)}, algorithms=_SCANS,
@@ -218,8 +221,8 @@ MODELS = {"130m": (24, 768, 129.0), "370m": (48, 1024, 368.3), "780m": (48, 1536
 
 
 def layer(model: str, tokens: int) -> dict[str, int]:
-    """Returns the extents of a layer of one of the models: width doubled, heads of 64, 128 states, one group, 4 taps, and
-    chunks of 256."""
+    """Returns the extents of a layer of one of the models: width doubled, heads of 64, 128 states, one group, 4 taps,
+    and chunks of 256."""
     width = MODELS[model][1]
     return {"i": tokens, "m": width, "h": 2 * width // 64, "p": 64, "n": 128, "g": 1, "w": 4, "i0": 256}
 
@@ -232,12 +235,13 @@ def parameters(model: str) -> float:
 
 
 def chunked_flops(model: str, tokens: int) -> float:
-    """Returns the GFLOPs of the scan of one layer, 2 for each multiplication of its matrix products over whole chunks (all
-    pairs of tokens, as a matrix unit has them) and of the recurrence over chunks."""
+    """Returns the GFLOPs of the scan of one layer, 2 for each multiplication of its matrix products over whole chunks
+    (all pairs of tokens, as a matrix unit has them) and of the recurrence over chunks."""
     extents = layer(model, tokens)
     extents = {**extents, "i1": tokens // extents["i0"], "k0": extents["i0"]}
-    products = (einsum for einsum in VARIANT.cascade("chunked").einsums if einsum.name in ("CB", "YD", "ST", "CH", "HC"))
-    return sum(2 * prod(extents[rank] for rank in einsum.ranks) for einsum in products) / 1e9
+    products = ("CB", "YD", "ST", "CH", "HC")
+    return sum(2 * prod(extents[rank] for rank in einsum.ranks) for einsum in VARIANT.cascade("chunked").einsums
+               if einsum.name in products) / 1e9
 
 
 def _parameters(model: str) -> Published:
@@ -246,8 +250,8 @@ def _parameters(model: str) -> Published:
 
 
 def _flops(model: str, value: float) -> Published:
-    return Published(f"scan of a layer of {model}, 4096 tokens", value, "GFLOP", f"{_REPOSITORY}: chunks of 256", "calculated",
-                     lambda: chunked_flops(model, 4096))
+    return Published(f"scan of a layer of {model}, 4096 tokens", value, "GFLOP", f"{_REPOSITORY}: chunks of 256",
+                     "calculated", lambda: chunked_flops(model, 4096))
 
 
 def _passes(algorithm: str, rank: str, count: int, note: str) -> Published:

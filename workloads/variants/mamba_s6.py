@@ -2,20 +2,20 @@
 
 Of each channel e and state n, H[i+1] = exp(DL[i] A) H[i] + DL[i] B[i] U[i] and Y[i] = sum over n of C[i] H[i+1]; the
 step DL, B and C depend on the token. The input matrix is DL * B, as in the released code; ``zoh`` has the zero-order
-hold (exp(DL A) - 1) / A * B of the paper's equation 4 in its place. The released code takes softplus as linear above 20,
-which changes it by less than 3e-9. All start from a state H0 (0 before the first token) and give the last one, HL.
+hold (exp(DL A) - 1) / A * B of the paper's equation 4 in its place. The released code takes softplus as linear above
+20, which changes it by less than 3e-9. All start from a state H0 (0 before the first token) and give the last one, HL.
 
 ``sequential`` takes one token after another. ``associative`` is a prefix reduction by the pair operator lin, which
 leaves its order open; ``kogge-stone`` and ``brent-kung`` fix it, in ``s`` = ceil(log2 I) steps of doubled distance, and
-with an up- and a down-sweep (Blelloch's, for inclusive prefixes of any number of tokens). ``tiled`` scans inside tiles of
-``i0`` tokens and carries the state from tile to tile, as the released kernel does. ``split`` scans every chunk from 0,
-carries the states of the ends over the chunks, and scans again; a chunk's decay is exp(A * sum of DL), and needs no scan.
-``quadratic`` has the exponential of every pair of tokens of a chunk, and no matrix product, since a decay depends on e
-and n. ``block`` is the layer: residual, norm, projections, causal convolution, scan and gate.
+with an up- and a down-sweep (Blelloch's, for inclusive prefixes of any number of tokens). ``tiled`` scans inside tiles
+of ``i0`` tokens and carries the state from tile to tile, as the released kernel does. ``split`` scans every chunk from
+0, carries the states of the ends over the chunks, and scans again; a chunk's decay is exp(A * sum of DL), and needs no
+scan. ``quadratic`` has the exponential of every pair of tokens of a chunk, and no matrix product, since a decay depends
+on e and n. ``block`` is the layer: residual, norm, projections, causal convolution, scan and gate.
 
 Exactly counted, all have 1 pass over the tokens i: a prefix needs nothing that comes later, not even in the sweeps of
-``brent-kung``, and a chunk nothing of later chunks. The specification's 2 of ``split`` and of an up- and a down-sweep
-are those of a machine that finishes one phase before the next; a chunk's own tokens (i0) are visited twice.
+``brent-kung``, and a chunk nothing of later chunks. The usual 2 of ``split`` and of an up- and a down-sweep are those
+of a machine that finishes one phase before the next; a chunk's own tokens (i0) are visited twice.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ init VB[S,i,e,n] = UB[S,i,e,n]
 {_STEPS}
 UA[s+1,i,e,n] = UA[s,i - floor(pow(2, s)),e,n] * UA[s,i,e,n] where (i + 1) % pow(2, s + 1) == 0
 UB[s+1,i,e,n] = UB[s,i - floor(pow(2, s)),e,n] * UA[s,i,e,n] + UB[s,i,e,n] where (i + 1) % pow(2, s + 1) == 0
-VA[s,i,e,n] = VA[s+1,i - floor(pow(2, s)),e,n] * VA[s+1,i,e,n] where (i + 1) % pow(2, s + 1) == pow(2, s) and i >= pow(2, s)
+VA[s,i,e,n] = VA[s+1,i - floor(pow(2, s)),e,n] * VA[s+1,i,e,n] \
+    where (i + 1) % pow(2, s + 1) == pow(2, s) and i >= pow(2, s)
 VB[s,i,e,n] = VB[s+1,i - floor(pow(2, s)),e,n] * VA[s+1,i,e,n] + VB[s+1,i,e,n] \
     where (i + 1) % pow(2, s + 1) == pow(2, s) and i >= pow(2, s)
 H[i,e,n] = VA[0,i,e,n] * H0[e,n] + VB[0,i,e,n]
@@ -267,8 +268,8 @@ _CASES = (
     Case("one state", {"i": 15, "e": 3, "n": 1, "i0": 4, "s": 4}, algorithms=_SCANS),
     Case("no state before", {"i": 15, "e": 3, "n": 2, "i0": 4, "s": 4}, {"H0": constant(0.0)}, algorithms=_SCANS),
     # A token's decay of exp(-40) to exp(-400): quotients of prefix products would be 0/0.
-    Case("strong decays", {"i": 21, "e": 3, "n": 3, "i0": 5, "s": 5}, {"Alog": uniform(4.0, 6.0), "Bdt": normal(0.1, 1.0)},
-         algorithms=_SCANS),
+    Case("strong decays", {"i": 21, "e": 3, "n": 3, "i0": 5, "s": 5},
+         {"Alog": uniform(4.0, 6.0), "Bdt": normal(0.1, 1.0)}, algorithms=_SCANS),
     Case("decays of 0 leave the token", {"i": 13, "e": 3, "n": 2, "i0": 4, "s": 4}, {"Alog": constant(50.0)},
          algorithms=_SCANS, reference=memoryless_reference),
     Case("decays of 1 are linear attention", {"i": 13, "e": 3, "n": 2, "i0": 4, "s": 4}, {"Alog": constant(-1e4)},
@@ -276,7 +277,8 @@ _CASES = (
     Case("zero-order hold", {"i": 23, "e": 4, "n": 3}, algorithms=("zoh",), reference=zoh_reference),
     Case("zero-order hold of short steps is the released form", {"i": 12, "e": 4, "n": 3}, {"Alog": constant(-30.0)},
          algorithms=("zoh",)),
-    Case("whole layer", {"i": 13, "m": 5, "e": 6, "n": 4, "r": 2, "w": 4}, algorithms=("block",), reference=block_reference),
+    Case("whole layer", {"i": 13, "m": 5, "e": 6, "n": 4, "r": 2, "w": 4}, algorithms=("block",),
+         reference=block_reference),
     Case("whole layer, fewer tokens than taps", {"i": 2, "m": 5, "e": 6, "n": 4, "r": 2, "w": 4}, algorithms=("block",),
          reference=block_reference),
 )
@@ -324,9 +326,10 @@ VARIANT = Variant(
     shapes=(
         *(Shape(f"{model}-2048", layer(model, 2048), f"{_REPOSITORY}: one sequence") for model in MODELS),
         Shape("2.8b-2048-batch-64", layer("2.8b", 2048), f"{_REPOSITORY}: 64 sequences", instances=64),
-        Shape("2.8b-decode-batch-128", layer("2.8b", 1), f"{_REPOSITORY}: the next token of 128 sequences", instances=128),
+        Shape("2.8b-decode-batch-128", layer("2.8b", 1), f"{_REPOSITORY}: the next token of 128 sequences",
+              instances=128),
         *(Shape(f"scan-{1 << power}", {"i": 1 << power, "e": 1024, "n": 16}, f"{_PAPER}, section 4.5: scan alone, bf16",
-                algorithms=("sequential", "associative", "kogge-stone", "brent-kung", "tiled", "split", "quadratic", "zoh"))
+                algorithms=(*_SCANS, "zoh"))
           for power in range(9, 20, 2)),
     ),
     published=(

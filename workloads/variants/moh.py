@@ -1,15 +1,15 @@
 """Mixture-of-head attention: every token has its own few of the heads, chosen and weighted by a router.
 
-Of the ``h`` heads, the first ``s`` are shared by all tokens and each token keeps the ``j`` best of the other ``r``. The gate
-of a head multiplies its output before the last projection. A head that a token does not keep has a gate of 0, and its
-query row needs no scores, softmax or values: the algorithms skip it, except for ``dense``, which is the released code
-(every head, times its gate). ``dispatch`` makes a list of tokens for each head and gathers their queries. ``routed`` has
-no shared heads, ``shared`` no routed ones. ``llama`` is the form for a model that is trained already: no router, but
-the length of the query (which rotary positions leave as it is), gates of 0 and 1, causal, and ``u`` key heads that query
-heads share.
+Of the ``h`` heads, the first ``s`` are shared by all tokens and each token keeps the ``j`` best of the other ``r``. The
+gate of a head multiplies its output before the last projection. A head that a token does not keep has a gate of 0, and
+its query row needs no scores, softmax or values: the algorithms skip it, except for ``dense``, which is the released
+code (every head, times its gate). ``dispatch`` makes a list of tokens for each head and gathers their queries.
+``routed`` has no shared heads, ``shared`` no routed ones. ``llama`` is the form for a model that is trained already: no
+router, but the length of the query (which rotary positions leave as it is), gates of 0 and 1, causal, and ``u`` key
+heads that query heads share.
 
-The guard of the renormalisation, max(sum, eps), is left out: the best J of R shares sum to at least J/R. Passes over the
-keys are those of softmax attention, 3, or 1 with running statistics, since gates depend on the token alone. Counts
+The guard of the renormalisation, max(sum, eps), is left out: the best J of R shares sum to at least J/R. Passes over
+the keys are those of softmax attention, 3, or 1 with running statistics, since gates depend on the token alone. Counts
 are upper bounds where they depend on the router; (S + J)/(S + R) of them is what is kept.
 """
 
@@ -142,10 +142,11 @@ def reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[s
     """Returns Y[p,o]: dense multi-head attention, each head's output times its gate, projected."""
     import numpy as np
     queries, keys, values = inputs["Q"], inputs["K"], inputs["V"]
-    causal = "X" not in inputs
     each = len(queries) // len(keys)
     scores = np.einsum("hpe,hme->hpm", queries, np.repeat(keys, each, axis=0)) / np.sqrt(queries.shape[2])
-    seen = np.tri(*scores.shape[1:], dtype=bool) if causal else np.ones(scores.shape[1:], dtype=bool)
+    seen = np.ones(scores.shape[1:], dtype=bool)
+    if "X" not in inputs:
+        seen = np.tril(seen)
     total = np.logaddexp.reduce(np.where(seen, scores, -np.inf), axis=2, keepdims=True)
     heads = np.exp(np.where(seen, scores - total, -np.inf)) @ np.repeat(values, each, axis=0)
     return {"Y": np.einsum("ph,hpf,hfo->po", gates(inputs, extents), heads, inputs["Wo"])}
@@ -185,7 +186,8 @@ def attention_reference(inputs: Mapping[str, Array], extents: Mapping[str, int])
 
 def _softmax(logits: Array, axis: int = 1) -> Array:
     import numpy as np
-    return np.exp(logits - np.logaddexp.reduce(logits, axis=axis, keepdims=True))
+    weights: Array = np.exp(logits - np.logaddexp.reduce(logits, axis=axis, keepdims=True))
+    return weights
 
 
 def _kept(shares: Array, count: int) -> Array:
@@ -200,7 +202,8 @@ def _kept(shares: Array, count: int) -> Array:
 _SIZES = {"d": 5, "e": 4, "f": 3, "o": 6}
 _UNIFORM = {"Wr": constant(0.0), "Ws": constant(0.0), "W0": constant(0.0)}
 _CASES = (
-    Case("random", {**_SIZES, "h": 6, "s": 2, "r": 4, "j": 2, "p": 10, "q": 10, "m": 14, "m0": 4}, algorithms=_TWO_KINDS),
+    Case("random", {**_SIZES, "h": 6, "s": 2, "r": 4, "j": 2, "p": 10, "q": 10, "m": 14, "m0": 4},
+         algorithms=_TWO_KINDS),
     Case("one routed head kept", {**_SIZES, "h": 5, "s": 1, "r": 4, "j": 1, "p": 7, "q": 7, "m": 9, "m0": 4},
          algorithms=_TWO_KINDS),
     Case("all routed heads kept", {**_SIZES, "h": 5, "s": 2, "r": 3, "j": 3, "p": 7, "q": 7, "m": 9, "m0": 4},
@@ -210,8 +213,8 @@ _CASES = (
     Case("a uniform router that keeps all is attention",
          {**_SIZES, "h": 5, "s": 2, "r": 3, "j": 3, "p": 7, "q": 7, "m": 9, "m0": 4}, _UNIFORM, algorithms=_TWO_KINDS,
          reference=attention_reference),
-    Case("equal shares keep the first heads", {**_SIZES, "h": 5, "s": 2, "r": 3, "j": 2, "p": 4, "q": 4, "m": 9, "m0": 4},
-         _UNIFORM, algorithms=_TWO_KINDS),
+    Case("equal shares keep the first heads",
+         {**_SIZES, "h": 5, "s": 2, "r": 3, "j": 2, "p": 4, "q": 4, "m": 9, "m0": 4}, _UNIFORM, algorithms=_TWO_KINDS),
     Case("no shared heads", {**_SIZES, "h": 4, "r": 4, "j": 2, "p": 7, "m": 9}, algorithms=("routed",)),
     Case("no shared heads, a uniform router that keeps all is attention",
          {**_SIZES, "h": 4, "r": 4, "j": 4, "p": 7, "m": 9}, {"Wr": constant(0.0)}, algorithms=("routed",),
@@ -226,6 +229,7 @@ _CASES = (
          reference=attention_reference),
 )
 
+_DIT_SIZES = {"p": 256, "m": 256, "e": 72, "f": 72, "d": 1152, "o": 1152}
 # Layers, shared heads, routed heads, routed heads that a token keeps.
 _DIT = ((9, 8, 0, 0), (10, 16, 0, 0), (9, 16, 8, 3))
 _VIT = ((5, 2, 2, 2), (5, 2, 6, 4), (23, 2, 14, 6), (5, 4, 28, 8))
@@ -239,8 +243,8 @@ def kept_share(layers: tuple[tuple[int, int, int, int], ...]) -> float:
 
 
 def _share(model: str, value: float, layers: tuple[tuple[int, int, int, int], ...]) -> Published:
-    return Published(f"heads that {model} uses", value, "%", f"layers of {_REPOSITORY}; share of the abstract of {_PAPER}",
-                     "read", lambda: kept_share(layers))
+    return Published(f"heads that {model} uses", value, "%", f"configurations of {_REPOSITORY}; {_PAPER}", "read",
+                     lambda: kept_share(layers))
 
 
 def _passes(algorithm: str, count: int) -> Published:
@@ -263,22 +267,24 @@ VARIANT = Variant(
         "V": lambda extents: (extents.get("u", extents["h"]), extents["m"], extents["f"]),
     },
     shapes=(
-        Shape("dit-xl-routed", {"p": 256, "q": 256, "m": 256, "h": 24, "s": 16, "r": 8, "j": 3, "e": 72, "f": 72, "d": 1152,
-                                "o": 1152},
-              f"{_REPOSITORY}, MoH-DiT/models.py: layers 19-27; 256 tokens of an image of 256 x 256 are recalled",
+        Shape("dit-xl-routed", {**_DIT_SIZES, "h": 24, "s": 16, "r": 8, "j": 3, "q": 256},
+              f"{_REPOSITORY}, MoH-DiT/models.py: layers 19-27; the number of tokens is recalled",
               algorithms=_TWO_KINDS),
-        *(Shape(f"dit-xl-shared-{heads}", {"p": 256, "m": 256, "h": heads, "s": heads, "e": 72, "f": 72, "d": 1152, "o": 1152},
-                f"{_REPOSITORY}, MoH-DiT/models.py: layers {layers}; 256 tokens of an image of 256 x 256 are recalled",
+        *(Shape(f"dit-xl-shared-{heads}", {**_DIT_SIZES, "h": heads, "s": heads},
+                f"{_REPOSITORY}, MoH-DiT/models.py: layers {layers}; the number of tokens is recalled",
                 algorithms=("shared",)) for heads, layers in ((8, "0-8"), (16, "9-18"))),
-        Shape("llama3-8b", {"p": 8192, "m": 8192, "h": 32, "u": 8, "s": 16, "r": 16, "j": 8, "e": 128, "f": 128, "o": 4096},
-              f"{_REPOSITORY}, MoH-LLaMA3/Inference_code/modeling_llama.py; a context of 8192 is recalled",
+        Shape("llama3-8b", {"p": 8192, "m": 8192, "h": 32, "u": 8, "s": 16, "r": 16, "j": 8, "e": 128, "f": 128,
+                            "o": 4096},
+              f"{_REPOSITORY}, MoH-LLaMA3/Inference_code/modeling_llama.py; the context is recalled",
               algorithms=("llama",)),
     ),
     published=(
         _passes("3pass", 3), _passes("1pass", 1),
-        _share("MoH-LLaMA3-8B", 75.0, _LLAMA), _share("MoH-DiT-XL/2-90", 90.0, _DIT), _share("MoH-ViT-B-50", 50.0, _VIT),
+        _share("MoH-LLaMA3-8B", 75.0, _LLAMA), _share("MoH-DiT-XL/2-90", 90.0, _DIT),
+        _share("MoH-ViT-B-50", 50.0, _VIT),
         Published("average of 14 benchmarks of MoH-LLaMA3-8B", 64.0, "%", f"abstract of {_PAPER}", "abstract"),
-        Published("top-1 of MoH-ViT-B with 75 % of the heads", 84.9, "%", f"{_PAPER}, as quoted elsewhere", "secondary"),
+        Published("top-1 of MoH-ViT-B with 75 % of the heads", 84.9, "%", f"{_PAPER}, as quoted elsewhere",
+                  "secondary"),
         Published("FID of MoH-DiT-XL/2-90", 2.94, "FID", f"{_PAPER}, as quoted elsewhere", "secondary"),
     ),
 )
