@@ -41,7 +41,7 @@ def _kernels() -> list[dict[str, Any]]:
 
 
 _KINDS: Mapping[str, tuple[Callable[[], list[dict[str, Any]]], tuple[str, ...]]] = {
-    "variants": (_variants, ("id", "system", "algorithms", "workloads")),
+    "variants": (_variants, ("id", "system", "workloads", "algorithms")),
     "workloads": (_workloads, ("id", "title", "batch", "heads", "d_model", "e", "f", "ffn", "seq_lens")),
     "machines": (_machines, ("id", "title", "source")),
     "designs": (_designs, ("id", "cascade", "machines", "title")),
