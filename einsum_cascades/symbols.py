@@ -7,22 +7,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import reduce
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Atom:
-    """A function of formulas that stands in a product like an unknown: min, max, ceil, floor or log2."""
+    """A function of formulas that stands in a product like an unknown: min, max, ceil, floor or log2.
 
-    function: str
-    arguments: tuple[Formula, ...]
+    ``key`` is its text: equal atoms have equal ones.
+    """
+
+    function: str = field(compare=False)
+    arguments: tuple[Formula, ...] = field(compare=False)
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Products are sorted and compared all the time: by a text that is made once.
+        object.__setattr__(self, "key", self.text(()))
+
+    def least(self) -> int | None:
+        """Returns 1 or 0 where it is certainly at least that for all extents of at least 1, None otherwise."""
+        bounds = [1 if is_positive(a - 1) else 0 if is_positive(a) else -1 for a in self.arguments]
+        found = min(bounds) if self.function == "min" else max(bounds) if self.function == "max" else -1
+        return found if found >= 0 else None
 
     def text(self, order: Sequence[str]) -> str:
         """Returns the call as text."""
-        if self.function in ("ceil", "floor") and len(self.arguments) == 2:
-            over, under = (a.text(order) for a in self.arguments)
-            return f"{self.function}({_wrapped(over)}/{_wrapped(under)})"
+        if self.function in ("ceil", "floor"):
+            over, under = (_wrapped(a, order) for a in self.arguments)
+            return f"{self.function}({over}/{under})"
+        if self.function == "log2":
+            return f"ceil(log2({self.arguments[0].text(order)}))"
         return f"{self.function}({', '.join(a.text(order) for a in self.arguments)})"
 
     def value(self, extents: Mapping[str, int]) -> Fraction:
@@ -41,6 +58,18 @@ class Atom:
                 return Fraction(max(math.ceil(values[0]) - 1, 0).bit_length())
         raise ValueError(f"atom: unknown function, got {self.function!r}; use min, max, ceil, floor or log2")
 
+    def put(self, extents: Mapping[str, int]) -> Formula:
+        """Returns the atom with the extents of some ranks put in."""
+        made = [a.put(extents) for a in self.arguments]
+        match self.function:
+            case "min":
+                return reduce(minimum, made)
+            case "max":
+                return reduce(maximum, made)
+            case "log2":
+                return depth_of_tree(*made)
+        return quotient(*made, self.function)
+
 
 Unknown = str | Atom
 Monomial = tuple[Unknown, ...]
@@ -48,7 +77,7 @@ Monomial = tuple[Unknown, ...]
 
 
 def _key(unknown: Unknown) -> tuple[int, str]:
-    return (0, unknown) if isinstance(unknown, str) else (1, unknown.text(()))
+    return (0, unknown) if isinstance(unknown, str) else (1, unknown.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +146,22 @@ class Formula:
             total += coefficient
         return total
 
+    def put(self, extents: Mapping[str, int]) -> Formula:
+        """Returns the formula with the extents of some ranks (in lower case) put in."""
+        known = {rank.upper(): size for rank, size in extents.items()}
+        if not self.symbols() & known.keys():
+            return self
+        total = Formula()
+        for monomial, coefficient in self.terms:
+            factors = [formula(known.get(u, u)) if isinstance(u, str) else u.put(extents) for u in monomial]
+            total = total + multiplied(factors) * coefficient
+        return total
+
+    def plain(self, order: Sequence[str] = ()) -> int | str:
+        """Returns a whole number where it is one, and its :meth:`text` otherwise."""
+        constant = self.constant
+        return int(constant) if constant is not None and constant.denominator == 1 else self.text(order)
+
     def text(self, order: Sequence[str] = ()) -> str:
         """Returns the formula as text, with the unknowns of each product in the given order, then alphabetical."""
         if not self.terms:
@@ -124,15 +169,19 @@ class Formula:
         place = {name: i for i, name in enumerate(order)}
 
         def rank(unknown: Unknown) -> tuple[int, int, str]:
-            name = unknown if isinstance(unknown, str) else unknown.text(order)
-            return (0, place.get(unknown, len(place)), name) if isinstance(unknown, str) else (1, 0, name)
+            if isinstance(unknown, Atom):
+                return 1, 0, unknown.key
+            return 0, place.get(unknown, len(place)), unknown
 
         common = math.lcm(*(c.denominator for _, c in self.terms))
+        texts: dict[Unknown, str] = {}
         parts = []
         for monomial, coefficient in self.terms:
             unknowns = sorted(monomial, key=rank)
-            names = [u if isinstance(u, str) else u.text(order) for u in unknowns]
-            parts.append((-len(names), [rank(u) for u in unknowns], int(coefficient * common), names))
+            for unknown in unknowns:
+                if unknown not in texts:
+                    texts[unknown] = unknown if isinstance(unknown, str) else unknown.text(order)
+            parts.append((-len(unknowns), [rank(u) for u in unknowns], int(coefficient * common), [texts[u] for u in unknowns]))
         parts.sort(key=lambda p: (p[0], p[1]))
         text = ""
         for number, (_, _, coefficient, names) in enumerate(parts):
@@ -151,8 +200,9 @@ def _made(total: Mapping[Monomial, Fraction]) -> Formula:
     return Formula(tuple(sorted(((m, c) for m, c in total.items() if c), key=lambda t: [_key(u) for u in t[0]])))
 
 
-def _wrapped(text: str) -> str:
-    return f"({text})" if any(sign in text for sign in "+-*/ ") and not text.endswith(")") else text
+def _wrapped(made: Formula, order: Sequence[str]) -> str:
+    single = len(made.terms) == 1 and len(made.terms[0][0]) <= 1 and (made.terms[0][1] == 1 or made.constant is not None)
+    return made.text(order) if single else f"({made.text(order)})"
 
 
 def formula(value: Formula | int | Fraction | str) -> Formula:
@@ -191,21 +241,35 @@ def _chosen(function: str, a: Formula, b: Formula) -> Formula:
     apart = (a - b).constant
     if apart is not None:
         return a if (apart <= 0) == (function == "min") else b
-    if _positive(a - b):
+    if is_positive(a - b):
         return b if function == "min" else a
-    if _positive(b - a):
+    if is_positive(b - a):
         return a if function == "min" else b
-    first, second = sorted((a, b), key=lambda f: f.text())
-    return Formula((((Atom(function, (first, second)),), Fraction(1)),))
+    parts = {part.text(): part for made in (a, b) for part in _operands(made, function)}
+    return _single(Atom(function, tuple(parts[text] for text in sorted(parts))))
 
 
-def _positive(made: Formula) -> bool:
-    """Whether a formula is at least 0 for all extents of at least 1, as far as the signs of its terms tell."""
-    if any(isinstance(u, Atom) for m, _ in made.terms for u in m):
-        return False
-    negative = sum(c for _, c in made.terms if c < 0)
-    whole = any(c < 0 and m for m, c in made.terms)
-    return not whole and sum(c for _, c in made.terms if c > 0) + negative >= 0
+def _operands(made: Formula, function: str) -> tuple[Formula, ...]:
+    """The operands of a formula that is this function itself, or the formula."""
+    match made.terms:
+        case (((Atom() as atom,), coefficient),) if atom.function == function and coefficient == 1:
+            return atom.arguments
+    return (made,)
+
+
+def _single(atom: Atom) -> Formula:
+    return Formula((((atom,), Fraction(1)),))
+
+
+def is_positive(made: Formula) -> bool:
+    """Returns whether a formula is at least 0 for all extents of at least 1, as far as the signs of its terms tell."""
+    total = Fraction(0)
+    for monomial, coefficient in made.terms:
+        factors = [1 if isinstance(u, str) else u.least() for u in monomial]
+        if None in factors or coefficient < 0 and monomial:
+            return False
+        total += coefficient * math.prod(f for f in factors if f is not None)
+    return total >= 0
 
 
 def quotient(a: Formula, b: Formula, function: str = "ceil") -> Formula:
@@ -213,7 +277,7 @@ def quotient(a: Formula, b: Formula, function: str = "ceil") -> Formula:
     x, y = a.constant, b.constant
     if x is not None and y:
         return formula(math.ceil(x / y) if function == "ceil" else math.floor(x / y))
-    return Formula((((Atom(function, (a, b)),), Fraction(1)),))
+    return _single(Atom(function, (a, b)))
 
 
 def depth_of_tree(leaves: Formula) -> Formula:
@@ -221,7 +285,7 @@ def depth_of_tree(leaves: Formula) -> Formula:
     known = leaves.constant
     if known is not None:
         return formula(max(math.ceil(known) - 1, 0).bit_length())
-    return Formula((((Atom("log2", (leaves,)),), Fraction(1)),))
+    return _single(Atom("log2", (leaves,)))
 
 
 def interpolated(names: Sequence[str], values: Mapping[tuple[int, ...], int]) -> Formula:

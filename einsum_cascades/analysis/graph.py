@@ -71,15 +71,15 @@ def nodes(cascade: Cascade, generations: Mapping[str, int] | None = None) -> tup
     unrolled = dict(generations or {})
     made: list[Node] = []
     for seed in cascade.inits:
-        made.append(_node(len(made), seed, conditions[id(seed)], found, (), (), True, unrolled))
-    started = {id(seed) for seed in cascade.inits}
+        made.append(_node(len(made), seed, conditions[seed], found, (), (), True, unrolled))
+    started = frozenset(cascade.inits)
     for einsum, loops in _with_loops(found.schedule, ()):
-        if id(einsum) in started:
+        if einsum in started:
             continue
         own = [r for r in dict.fromkeys(loops) if r in unrolled and r in einsum.ranks]
         for values in product(*(range(unrolled[r]) for r in own)):
             generation = tuple(zip(own, values, strict=True))
-            made.append(_node(len(made), einsum, conditions[id(einsum)], found, generation, loops, False, unrolled))
+            made.append(_node(len(made), einsum, conditions[einsum], found, generation, loops, False, unrolled))
     return tuple(made)
 
 
@@ -178,7 +178,7 @@ def _at_most_zero(expr: Expr) -> Iterator[Linear]:
     if op in ("gt", "ge"):
         left, right, op = right, left, "lt" if op == "gt" else "le"
     form = linear(Call("sub", (left, right)))
-    if form is None or form.loose:
+    if form is None:
         return
     yield Linear(form.coordinates, form.symbols, form.constant + (1 if op == "lt" else 0))
     if op == "eq":

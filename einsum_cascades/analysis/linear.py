@@ -1,4 +1,4 @@
-"""Index and predicate expressions read as linear forms: coordinates, symbols that hold no coordinate, a constant."""
+"""Index and predicate expressions read as linear forms, and bounds of their distance to a coordinate."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ UNBOUNDED = 10**9
 Anchor = tuple[tuple[Symbol, int], ...]
 """A point that does not move along any rank: a sum of symbols; the empty one is 0."""
 
+Range = tuple[int, int]
+"""A lower and an upper bound: numbers, at least :data:`FAR` for a constant, :data:`UNBOUNDED` for none."""
+
+_ANYWHERE: Range = (-UNBOUNDED, UNBOUNDED)
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
     """``sum(coefficient * coordinate) + sum(coefficient * symbol) + constant``.
 
-    ``loose`` says that the value is only within a constant distance of the form: it was clamped.
     A composite such as ``m1*M0 + m0`` is the coordinate of its own name.
     """
 
     coordinates: tuple[tuple[str, int], ...] = ()
     symbols: Anchor = ()
     constant: int = 0
-    loose: bool = False
 
     def coefficient(self, rank: str) -> int:
         """Returns the coefficient of a rank, 0 where it is absent."""
@@ -40,7 +43,7 @@ class Linear:
 
 
 def linear(expr: Expr) -> Linear | None:
-    """Returns an expression as a linear form, or None where it is none (a product of coordinates, a floor, a gather)."""
+    """Returns an expression as a linear form, or None where it is none (a product of coordinates, a floor, a clamp)."""
     match expr:
         case Num(value=value):
             if abs(value) < UNBOUNDED and value == int(value):
@@ -65,14 +68,6 @@ def linear(expr: Expr) -> Linear | None:
                 for one, other in ((a, b), (b, a)):
                     if not one.coordinates and not one.symbols:
                         return plus(Linear(), other, one.constant)
-        case Call(op="clamp", args=(inner, low, high)) if not coords(low) and not coords(high):
-            a = linear(inner)
-            return None if a is None or not a.coordinates else Linear(a.coordinates, a.symbols, a.constant, True)
-        case Call(op="max" | "min", args=(left, right)):
-            for one, other in ((left, right), (right, left)):
-                if coords(one) and not coords(other):
-                    a = linear(one)
-                    return None if a is None else Linear(a.coordinates, a.symbols, a.constant, True)
         case _:
             pass
     if not coords(expr):
@@ -83,7 +78,7 @@ def linear(expr: Expr) -> Linear | None:
 def plus(a: Linear, b: Linear, factor: int) -> Linear:
     """Returns a + factor * b."""
     return Linear(_merged(a.coordinates, b.coordinates, factor), _merged(a.symbols, b.symbols, factor),
-                  a.constant + factor * b.constant, a.loose or b.loose)
+                  a.constant + factor * b.constant)
 
 
 def _merged(left: Iterable[tuple[Symbol, int]], right: Iterable[tuple[Symbol, int]], factor: int) -> tuple:  # type: ignore[type-arg]
@@ -98,30 +93,91 @@ def anchor(form: Linear) -> Anchor:
     return tuple(sorted(form.symbols, key=repr))
 
 
-def span(form: Linear, rank: str, own: frozenset[str]) -> tuple[int, int]:
-    """Returns bounds of ``form - rank``, whose coefficient is 1: every other coordinate within its extent.
+def span(form: Linear, rank: str | None, own: frozenset[str]) -> Range:
+    """Returns bounds of ``form - rank`` (of the form itself for None), every coordinate within its extent.
 
     ``own`` are the ranks whose extents grow with the fiber: a distance by one of them is unbounded.
     """
-    low: dict[Symbol, int] = {}
-    high: dict[Symbol, int] = {}
+    low: dict[Symbol, int] = dict(form.symbols)
+    high: dict[Symbol, int] = dict(form.symbols)
     low_constant = high_constant = form.constant
-    for symbol, coefficient in form.symbols:
-        low[symbol] = high[symbol] = coefficient
-    for name, coefficient in form.coordinates:
-        if name == rank:
-            continue
+    others = dict(form.coordinates)
+    if rank is not None:
+        others[rank] = others.get(rank, 0) - 1
+    for name, coefficient in others.items():
         if coefficient > 0:
             high[name] = high.get(name, 0) + coefficient
             high_constant -= coefficient
-        else:
+        elif coefficient < 0:
             low[name] = low.get(name, 0) + coefficient
             low_constant -= coefficient
-    lowest = -_largest({s: -c for s, c in low.items()}, -low_constant, own)
-    highest = _largest(high, high_constant, own)
-    if form.loose:
-        return min(lowest, -FAR), max(highest, FAR)
-    return lowest, highest
+    return -_largest({s: -c for s, c in low.items()}, -low_constant, own), _largest(high, high_constant, own)
+
+
+def apart(expr: Expr, rank: str | None, own: frozenset[str]) -> Range:
+    """Returns bounds of an index less the coordinate of a rank (of the index itself for None), as :func:`span`."""
+    form = linear(expr)
+    if form is not None:
+        return span(form, rank, own)
+    match expr:
+        case Call(op="max" | "min" as op, args=(left, right)):
+            chosen = max if op == "max" else min
+            a, b = apart(left, rank, own), apart(right, rank, own)
+            return chosen(a[0], b[0]), chosen(a[1], b[1])
+        case Call(op="clamp", args=(inner, low, high)):
+            return apart(Call("min", (Call("max", (inner, low)), high)), rank, own)
+        case Call(op="where", args=(_, left, right)):
+            a, b = apart(left, rank, own), apart(right, rank, own)
+            return min(a[0], b[0]), max(a[1], b[1])
+        case Call(op="neg", args=(inner,)) if rank is None:
+            return _opposite(apart(inner, None, own))
+        case Call(op="sub", args=(left, right)):
+            return _total(apart(left, rank, own), _opposite(apart(right, None, own)))
+        case Call(op="add", args=(left, right)):
+            return _both(_total(apart(left, rank, own), apart(right, None, own)),
+                         _total(apart(left, None, own), apart(right, rank, own)))
+        case Call(op="floordiv", args=(inner, by)) | Call(op="floor", args=(Call(op="div", args=(inner, by)),)):
+            return _divided(inner, by, rank, own)
+        case Call(op="mod", args=(inner, by)):
+            return _remainder(inner, by, rank, own)
+    return _ANYWHERE
+
+
+def _divided(inner: Expr, by: Expr, rank: str | None, own: frozenset[str]) -> Range:
+    """x // d lies between 0 and x where x is at least 0 and d at least 1."""
+    if apart(by, None, own)[0] < 1 or apart(inner, None, own)[0] < 0:
+        return _ANYWHERE
+    return span(Linear(), rank, own)[0], apart(inner, rank, own)[1]
+
+
+def _remainder(inner: Expr, by: Expr, rank: str | None, own: frozenset[str]) -> Range:
+    """x % d lies between 0 and d - 1; below x where x is at least 0, above x where x is below d."""
+    divisor, form = linear(by), linear(inner)
+    if divisor is None or form is None or divisor.coordinates or apart(by, None, own)[0] < 1:
+        return _ANYWHERE
+    if len(divisor.symbols) == 1 and not divisor.constant and divisor.symbols[0][1] == 1:
+        # Whole multiples of d change nothing: (k + K - 1) % K is (k - 1) % K.
+        extra = dict(form.symbols).get(divisor.symbols[0][0], 0)
+        form = plus(form, divisor, -extra)
+    low, high = span(Linear(), rank, own)[0], span(plus(divisor, Linear(constant=1), -1), rank, own)[1]
+    if span(form, None, own)[0] >= 0:
+        high = min(high, span(form, rank, own)[1])
+    if span(plus(form, divisor, -1), None, own)[1] < 0:
+        low = max(low, span(form, rank, own)[0])
+    return low, high
+
+
+def _total(a: Range, b: Range) -> Range:
+    return (-UNBOUNDED if min(a[0], b[0]) <= -UNBOUNDED else a[0] + b[0],
+            UNBOUNDED if max(a[1], b[1]) >= UNBOUNDED else a[1] + b[1])
+
+
+def _opposite(a: Range) -> Range:
+    return -a[1], -a[0]
+
+
+def _both(a: Range, b: Range) -> Range:
+    return max(a[0], b[0]), min(a[1], b[1])
 
 
 def most(form: Linear, own: frozenset[str]) -> int:

@@ -13,43 +13,65 @@ lost ranks):
 
 A composite rank counts only Einsums that iterate all its parts. Where an iteration over another rank makes one
 sweep impossible (Sinkhorn), it is unrolled for a few numbers of generations and the count is their formula.
+Extents are taken to be long: longer than any number in the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 
 from einsum_cascades.analysis.graph import Node, Read, nodes
-from einsum_cascades.analysis.relations import Graph, Relation
+from einsum_cascades.analysis.relations import Graph, Order, Relation
 from einsum_cascades.analysis.sweeps import CircleError, Plan, plan
 from einsum_cascades.ir import Cascade
 from einsum_cascades.structure import structure
-from einsum_cascades.symbols import Formula, interpolated
+from einsum_cascades.symbols import Formula, formula, interpolated
 
 _SAMPLES = (3, 4)
 """Generations that an unrolled iteration is counted for; two of them make a formula of degree 1."""
 
 
 @dataclass(frozen=True)
-class RankPasses:
-    """The passes of one rank.
+class RankPlan:
+    """How the nodes that iterate a rank need each other; of the iterations that are unrolled, for some generations.
 
-    ``count`` is the number of passes, or a formula in the extents of the ranks that were unrolled; ``tensors`` the
-    same for each tensor that is visited along the rank. ``schedule`` is one that reaches ``count`` (for unrolled
-    iterations, of their first generations): the sweep of each Einsum that iterates the rank. ``forced`` are the
-    relations that no sweep can hold both ends of.
+    ``visits`` holds the nodes that visit each tensor along the rank.
     """
 
     rank: str
-    count: int | Formula
-    tensors: Mapping[str, int | Formula]
-    schedule: Mapping[str, int]
-    directions: tuple[int, ...]
-    forced: tuple[Relation, ...]
     graph: Graph
+    relations: tuple[Relation, ...]
+    plan: Plan
+    visits: Mapping[str, frozenset[int]]
+
+    @cached_property
+    def _known(self) -> dict[int, tuple[int, tuple[Order, ...]]]:
+        return {}
+
+    def sweeps(self, visitors: frozenset[int]) -> tuple[int, tuple[Order, ...]]:
+        """Returns the fewest sweeps in which all of some nodes run, and their orders; others run whenever they like."""
+        mask = self.plan.mask(visitors)
+        if mask not in self._known:
+            self._known[mask] = self.plan.fewest(mask)
+        return self._known[mask]
+
+
+@dataclass(frozen=True)
+class RankPasses:
+    """The passes of one rank.
+
+    ``count`` is the number of passes, ``tensors`` the same for each tensor that is visited along the rank; both are
+    formulas in the extents of the ranks that had to be ``unrolled``. ``plan`` has their first few generations.
+    """
+
+    rank: str
+    count: Formula
+    tensors: Mapping[str, Formula]
+    unrolled: tuple[str, ...]
+    plan: RankPlan
 
 
 def passes(cascade: Cascade, extents: Mapping[str, int] | None = None) -> dict[str, int | str]:
@@ -58,13 +80,7 @@ def passes(cascade: Cascade, extents: Mapping[str, int] | None = None) -> dict[s
     A count that depends on the extent of an enclosing iteration is a formula such as ``"T + 1"``, or its value where
     ``extents`` gives that extent.
     """
-    counted: dict[str, int | str] = {}
-    for rank, found in rank_passes(cascade).items():
-        value = found.count
-        if isinstance(value, Formula) and extents is not None and value.symbols() <= {r.upper() for r in extents}:
-            value = int(value.value({r.upper(): n for r, n in extents.items()}))
-        counted[rank] = value if isinstance(value, int) else str(value)
-    return counted
+    return {rank: found.count.put(extents or {}).plain() for rank, found in rank_passes(cascade).items()}
 
 
 @lru_cache(maxsize=256)
@@ -76,67 +92,41 @@ def rank_passes(cascade: Cascade) -> Mapping[str, RankPasses]:
 
 
 def _of_rank(cascade: Cascade, rank: str, graph: Graph) -> RankPasses:
-    try:
-        return _counted(rank, graph)
-    except CircleError as circle:
-        unroll = _loops(graph, circle, rank, ())
+    unroll: tuple[str, ...] = ()
     while True:
         # An iteration that no single sweep runs: count it for a few numbers of generations.
+        unrolled = graph
+        plans: dict[tuple[int, ...], RankPlan] = {}
         try:
-            results = {}
             for sizes in product(_SAMPLES, repeat=len(unroll)):
-                unrolled = Graph(nodes(cascade, dict(zip(unroll, sizes, strict=True))), graph.composites)
-                results[sizes] = _counted(rank, unrolled)
+                if unroll:
+                    unrolled = Graph(nodes(cascade, dict(zip(unroll, sizes, strict=True))), graph.composites)
+                plans[sizes] = _planned(rank, unrolled)
             break
         except CircleError as circle:
-            unroll = (*unroll, *_loops(unrolled, circle, rank, unroll))
-    first = results[(_SAMPLES[0],) * len(unroll)]
+            unroll = (*unroll, _loop(unrolled, circle, rank, unroll))
+    first = next(iter(plans.values()))
     names = tuple(r.upper() for r in unroll)
-
-    def formula(of: Mapping[tuple[int, ...], int]) -> int | Formula:
-        made = interpolated(names, of)
-        return int(made.value({})) if not made.symbols() else made
-
-    tensors = {t: formula({s: int(str(r.tensors[t])) for s, r in results.items()}) for t in first.tensors}
-    return RankPasses(rank, formula({s: int(str(r.count)) for s, r in results.items()}), tensors, first.schedule,
-                      first.directions, first.forced, first.graph)
+    counts = {tensor: {sizes: p.sweeps(p.visits[tensor])[0] for sizes, p in plans.items()} for tensor in first.visits}
+    tensors = {tensor: interpolated(names, values) for tensor, values in counts.items()}
+    largest = {sizes: max((values[sizes] for values in counts.values()), default=1) for sizes in plans}
+    return RankPasses(rank, interpolated(names, largest) if plans else formula(1), tensors, unroll, first)
 
 
-def _loops(graph: Graph, circle: CircleError, rank: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The iterations to unroll next: the outermost around the circle's nodes that is not unrolled yet."""
+def _loop(graph: Graph, circle: CircleError, rank: str, known: tuple[str, ...]) -> str:
+    """The iteration to unroll next: the outermost around the circle's nodes that is not unrolled yet."""
     own = set(graph.leaves(rank)) | {rank}
     for depth in range(max(len(graph.nodes[n].loops) for n in circle.nodes)):
         for n in sorted(circle.nodes):
             loops = graph.nodes[n].loops
             if depth < len(loops) and loops[depth] not in own and loops[depth] not in known:
-                return (loops[depth],)
+                return loops[depth]
     raise AssertionError("definitions are acyclic within a generation, so an iteration closes every circle")
 
 
-def _counted(rank: str, graph: Graph) -> RankPasses:
-    members = graph.members(rank)
+def _planned(rank: str, graph: Graph) -> RankPlan:
     relations = graph.relations(rank)
-    made = plan(members, relations)
-    visits = visitors(rank, graph)
-    masks = {tensor: made.mask(who) for tensor, who in visits.items()}
-    known: dict[int, tuple[int, tuple[int, ...]]] = {}
-    for mask in set(masks.values()):
-        known[mask] = made.fewest(mask)
-    tensors = {tensor: known[mask][0] for tensor, mask in masks.items()}
-    count = max(tensors.values(), default=1)
-    # The schedule shown is one of a tensor that needs most, of those with the most visitors.
-    worst = max((m for t, m in masks.items() if tensors[t] == count), key=lambda m: m.bit_count(), default=0)
-    directions = known[worst][1] if worst in known else ()
-    stage = made.stages(directions, worst)
-    schedule = {graph.nodes[m].name: stage[made.group[m]] for m in members}
-    return RankPasses(rank, count, tensors, schedule, directions, _forced(relations, made), graph)
-
-
-def _forced(relations: tuple[Relation, ...], made: Plan) -> tuple[Relation, ...]:
-    """The relations that keep their ends in different sweeps."""
-    return tuple(r for r in relations if r.forced or made.group[r.consumer] != made.group[r.producer] and not (
-        r.forward and 1 in made.runs[made.group[r.consumer]] & made.runs[made.group[r.producer]]
-        or r.backward and -1 in made.runs[made.group[r.consumer]] & made.runs[made.group[r.producer]]))
+    return RankPlan(rank, graph, relations, plan(graph.members(rank), relations), visitors(rank, graph))
 
 
 def visitors(rank: str, graph: Graph) -> dict[str, frozenset[int]]:
@@ -147,11 +137,11 @@ def visitors(rank: str, graph: Graph) -> dict[str, frozenset[int]]:
     for number in graph.members(rank):
         node = graph.nodes[number]
         for read in node.reads:
-            how = _along(read, node, rank, leaves)
+            how = along(read, rank, leaves)
             if how is None:
                 continue
             readers.setdefault(read.tensor, set()).add(number)
-            if how and (rank in node.kept):
+            if how and rank in node.kept:
                 derived.setdefault(read.tensor, set()).update(out for out, _ in node.outputs)
     result = {}
     for tensor in readers:
@@ -166,9 +156,24 @@ def visitors(rank: str, graph: Graph) -> dict[str, frozenset[int]]:
     return result
 
 
-def _along(read: Read, node: Node, rank: str, leaves: frozenset[str]) -> bool | None:
-    """Whether a read goes along a rank coordinate by coordinate (True), by a gather (False), or not at all (None)."""
+def along(read: Read, rank: str, leaves: frozenset[str]) -> bool | None:
+    """Returns whether a read goes along a rank coordinate by coordinate (True), by a gather (False), or not (None)."""
     mentioned = frozenset(r for d, kept in enumerate(read.kept) for r in kept if read.gathers[d] is None)
     if rank in mentioned or mentioned >= leaves:
         return True
     return False if rank in read.gathers else None
+
+
+def stages(found: RankPasses) -> tuple[str, dict[int, int], tuple[Order, ...]]:
+    """Returns a tensor that needs most sweeps, the sweep of each node in a schedule that reaches them, their orders."""
+    plans = found.plan
+    if not plans.visits:
+        return "", {}, ()
+    tensor = max(plans.visits, key=lambda t: (plans.sweeps(plans.visits[t])[0], len(plans.visits[t])))
+    visits = plans.visits[tensor]
+    orders = plans.sweeps(visits)[1]
+    stage = plans.plan.stages(orders, plans.plan.mask(visits))
+    return tensor, {node: stage[group] for node, group in plans.plan.group.items()}, orders
+
+
+__all__ = ["Node", "RankPasses", "RankPlan", "along", "passes", "rank_passes", "stages", "visitors"]

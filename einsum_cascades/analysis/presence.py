@@ -27,14 +27,14 @@ class Condition:
     bounds: bool = False
 
 
-def presence(cascade: Cascade) -> Mapping[int, tuple[Condition, ...]]:
-    """Returns the conditions under which a point of each Einsum is present, by the identity of the Einsum."""
+def presence(cascade: Cascade) -> Mapping[Einsum, tuple[Condition, ...]]:
+    """Returns the conditions under which a point of each Einsum and seed is present."""
     found = structure(cascade)
     supports: dict[str, tuple[tuple[str, ...], tuple[Condition, ...]]] = {}
-    result: dict[int, tuple[Condition, ...]] = {}
+    result: dict[Einsum, tuple[Condition, ...]] = {}
     for einsum in (*cascade.inits, *found.order):
         own = _conditions(einsum, found, supports)
-        result[id(einsum)] = own
+        result[einsum] = own
         kept = set(einsum.output_ranks)
         passed = tuple(c for c in own if set(coords(c.expr)) <= kept)[:_MOST]
         for out in einsum.outputs:

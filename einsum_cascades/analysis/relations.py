@@ -1,60 +1,76 @@
-"""How far apart, along a rank, two Einsums are that need each other: bounds of their distance, through all paths.
+"""Which nodes need each other along a rank, and in which orders of it both may share a sweep.
 
-For a rank r, an Einsum that iterates r at coordinate x needs points of earlier Einsums at coordinates y, directly
-or through tensors without r (free state). What decides whether both may share a sweep are bounds of ``y - x``: at
-most a constant allows a forward sweep, at least a constant a backward one, none of both a separate sweep.
+For a rank r, a node that iterates r at coordinate x needs points of earlier nodes at coordinates y, directly or
+through tensors without r (free state). Bounds of ``y - x`` decide: at most a constant allows a forward sweep, at
+least a constant a backward one. Where neither holds, a sweep of another order may do: one that begins with a single
+coordinate that all others wait for, or one that folds the rank, so that k and R-1-k are neighbours (and so are
+neighbours on a ring).
 
-The bounds are found by abstract interpretation: a state holds, for every coordinate of a node, bounds of its
-distance to the origin's coordinate and to fixed points (0, an extent, a scalar tensor); states are joined over
-paths, and what keeps growing around a recurrence is unbounded. All steps are sound, so that no forced sweep is
-missed.
+The bounds are found by abstract interpretation: states (see ``distances``) are carried over every way from a node
+to those that it needs; ways are told apart, up to a number, and what keeps growing around a recurrence is
+unbounded. All steps are sound, so that no forced sweep is missed.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from einsum_cascades.analysis.distances import (Bounds, Carrier, Center, Constraint, compiled, frozen, joined,
+                                                of_index, of_predicate, widened, within)
 from einsum_cascades.analysis.graph import Node, Read
-from einsum_cascades.analysis.linear import FAR, UNBOUNDED, Anchor, Linear, anchor, most, plus, span
-
-Center = tuple[str, object]
-Bounds = dict[str, dict[Center, tuple[int, int]]]
-"""For a coordinate v and a center c: upper bounds of v - c and of c - v."""
+from einsum_cascades.analysis.linear import FAR, UNBOUNDED, Anchor, Linear, anchor, linear, most, plus, span
+from einsum_cascades.ir import Call, Coord, Expr, Extent, accesses
 
 _STATES = 6
 """States of one node that are told apart; further ones are joined, and a bound that then grows is unbounded."""
+
+Order = str | tuple[str, Anchor, int]
+"""An order of a sweep: forward, backward, folded, or first a certain coordinate (a point and a constant)."""
+
+FORWARD, BACKWARD, FOLDED = "forward", "backward", "folded"
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
     """``consumer`` needs ``producer``: upper bounds of y - x and of x - y (x the consumer's coordinate).
 
-    ``read`` is the access through which it does, ``path`` the tensors on the way.
+    ``folds`` says that a folded sweep suits both, ``firsts`` which coordinates a sweep may begin with (None: any,
+    since it can go on with their neighbours on both sides). ``read`` is the access through which the consumer needs it, ``path`` the tensors on the way.
     """
 
     consumer: int
     producer: int
     ahead: int
     behind: int
+    folds: bool
+    firsts: frozenset[Order] | None
     read: Read
     path: tuple[str, ...]
 
-    @property
-    def forward(self) -> bool:
-        """Whether both may share a forward sweep."""
-        return self.ahead < UNBOUNDED
-
-    @property
-    def backward(self) -> bool:
-        """Whether both may share a backward sweep."""
-        return self.behind < UNBOUNDED
+    def shares(self, order: Order) -> bool:
+        """Returns whether both may run in one sweep of an order."""
+        if order == FORWARD:
+            return self.ahead < UNBOUNDED
+        if order == BACKWARD:
+            return self.behind < UNBOUNDED
+        if order == FOLDED:
+            return self.folds
+        return self.firsts is None or order in self.firsts
 
     @property
     def forced(self) -> bool:
         """Whether they need two sweeps."""
-        return not self.forward and not self.backward
+        return not (self.shares(FORWARD) or self.shares(BACKWARD) or self.folds or self.firsts)
+
+    def joined(self, other: Relation) -> Relation:
+        """Returns the relation that holds for both ways; the way remembered is the one that forces most."""
+        way = self if self.forced or not other.forced else other
+        firsts = (other.firsts if self.firsts is None else self.firsts if other.firsts is None
+                  else self.firsts & other.firsts)
+        return replace(way, ahead=max(self.ahead, other.ahead), behind=max(self.behind, other.behind),
+                       folds=self.folds and other.folds, firsts=firsts)
 
 
 class Graph:
@@ -70,8 +86,6 @@ class Graph:
         self.iterative = {t for t, who in self.writers.items()
                           if any(nodes[n].seed for n, _ in who) or len(who) > 1}
         self.anchors = frozenset(self._anchors())
-        self._own: dict[tuple[int, str], tuple[_Constraint, ...]] = {}
-        self._rank = ""
 
     def _anchors(self) -> set[Anchor]:
         found: set[Anchor] = set()
@@ -106,178 +120,227 @@ class Graph:
         """Returns the nodes that iterate a rank, or traverse it by a gather."""
         return tuple(n.number for n in self.nodes if rank in n.ranks or rank in n.virtual)
 
-    # --- relations along one rank ---
-
     def relations(self, rank: str) -> tuple[Relation, ...]:
         """Returns, for a rank, every pair of nodes that iterate it and need each other without another in between."""
-        own = self.own_ranks(rank)
-        positions = tuple(dict.fromkeys((rank, *self.leaves(rank))))
-        members = frozenset(self.members(rank))
-        self._own = {}
+        return _Search(self, rank).relations()
+
+
+class _Search:
+    """The search for all that the nodes need of each other along one rank."""
+
+    def __init__(self, graph: Graph, rank: str) -> None:
+        self.graph, self.rank = graph, rank
+        self.own = graph.own_ranks(rank)
+        self.leaves = graph.leaves(rank)
+        self.positions = tuple(dict.fromkeys((rank, *self.leaves)))
+        self.members = frozenset(graph.members(rank))
+        self.constraints: dict[tuple[int, str], list[Constraint]] = {}
+        self.carriers: dict[tuple[int, int, int], Carrier | None] = {}
+        self.known: dict[tuple[int, object], list[tuple[Read, int, Bounds]]] = {}
+
+    def relations(self) -> tuple[Relation, ...]:
         found: list[Relation] = []
-        for number in members:
-            found += _Origin(self, rank, own, positions, members, number).relations()
-        return tuple(sorted(found, key=lambda r: (r.consumer, r.producer)))
+        for number in sorted(self.members):
+            found += self.of(self.graph.nodes[number])
+        return tuple(found)
 
-    def constraints(self, node: Node, side: str, own: frozenset[str]) -> tuple[_Constraint, ...]:
-        """Returns a node's predicates and the extents of its coordinates as constraints of differences."""
-        known = self._own.get((node.number, side))
-        if known is not None:
-            return known
-        made: list[_Constraint] = []
-        for form in node.bounds:
-            made += _predicate(form, side, own)
-        for rank in sorted(node.ranks):
-            if () in self.anchors:
-                made.append(_Constraint((side, rank), ("anchor", ()), 0))
-            end = ((rank, 1),)
-            if end in self.anchors:
-                made.append(_Constraint(("anchor", end), (side, rank), -1))
-        self._own[node.number, side] = tuple(made)
-        return self._own[node.number, side]
-
-
-@dataclass(frozen=True, slots=True)
-class _Constraint:
-    """``high - low <= distance``; a variable is (side, rank), and ("anchor", point) is fixed."""
-
-    low: Center
-    high: Center
-    distance: int
-
-
-def _predicate(form: Linear, side: str, own: frozenset[str]) -> list[_Constraint]:
-    made = []
-    if len(form.coordinates) == 1:
-        (rank, coefficient), = form.coordinates
-        if abs(coefficient) == 1:
-            point = anchor(Linear(symbols=tuple((s, -coefficient * c) for s, c in form.symbols)))
-            var, fixed = (side, rank), ("anchor", point)
-            made.append(_Constraint(fixed, var, -form.constant) if coefficient > 0
-                        else _Constraint(var, fixed, -form.constant))
-    for high, up in form.coordinates:
-        for low, down in form.coordinates:
-            if up == 1 and down == -1:
-                rest = Linear((*((r, c) for r, c in form.coordinates if r not in (high, low)), ("", 1)),
-                              form.symbols, form.constant)
-                distance = -span(rest, "", own)[0]
-                if distance < UNBOUNDED:
-                    made.append(_Constraint((side, low), (side, high), distance))
-    return made
-
-
-class _Origin:
-    """All that one node needs along one rank."""
-
-    def __init__(self, graph: Graph, rank: str, own: frozenset[str], positions: tuple[str, ...],
-                 members: frozenset[int], number: int) -> None:
-        self.graph, self.rank, self.own, self.positions, self.members = graph, rank, own, positions, members
-        self.origin = graph.nodes[number]
-        self.virtual = rank in self.origin.virtual
-        self.found: dict[int, Relation] = {}
-        start: Bounds = {} if self.virtual else {
-            q: {("origin", q): (0, 0)} for q in positions if q in self.origin.ranks}
-        self.fixed = _closed(start, graph.constraints(self.origin, "n", own), ("n",)) if graph.anchors else start
-
-    def relations(self) -> list[Relation]:
-        graph = self.graph
-        start: Bounds = {q: {c: b for c, b in centers.items() if c[0] == "origin"}
-                         for q, centers in self.fixed.items()}
+    def of(self, origin: Node) -> list[Relation]:
+        """All that one node needs."""
+        start: Bounds = {} if self.rank in origin.virtual else {
+            q: {("origin", q): (0, 0)} for q in self.positions if q in origin.ranks}
+        fixed = compiled(self.own_constraints(origin, "n")).carry(start, "n")
+        if fixed is None:
+            return []  # no point of it is present
+        found: dict[int, Relation] = {}
         states: dict[int, list[Bounds]] = {}
         queue: deque[tuple[int, Bounds, Read, tuple[str, ...]]] = deque()
 
-        def arrive(state: Bounds | None, read: Read, path: tuple[str, ...], target: int) -> None:
-            if state is None:
-                return
+        def arrive(state: Bounds, read: Read, path: tuple[str, ...], target: int) -> None:
             if target in self.members:
-                self.record(target, state, read, path)
+                made = self.relation(origin, fixed, target, state, read, path)
+                found[target] = found[target].joined(made) if target in found else made
                 return
             known = states.setdefault(target, [])
-            if any(_within(state, old) for old in known):
+            if any(within(state, old) for old in known):
                 return
             if len(known) < _STATES:
                 known.append(state)
             else:
                 # Too many ways: what they have in common, and nothing that still grows.
-                state = _widened(known[-1], _joined(known[-1], state))
+                state = widened(known[-1], joined(known[-1], state))
                 known[-1] = state
             queue.append((target, state, read, path))
 
-        for read in self.origin.reads:
-            for target, forms in graph.writers.get(read.tensor, ()):
-                before = {} if self.rank in read.steers else start
-                arrive(self.step(self.origin, before, read, target, forms), read, (read.tensor,), target)
+        for number, read in enumerate(origin.reads):
+            before = {} if self.rank in read.steers else start
+            for target, _ in self.graph.writers.get(read.tensor, ()):
+                state = self.step(origin, number, before, target, True)
+                if state is not None:
+                    arrive(state, read, (read.tensor,), target)
         while queue:
-            number, state, first, path = queue.popleft()
-            for read in graph.nodes[number].reads:
-                for target, forms in graph.writers.get(read.tensor, ()):
-                    after = self.step(graph.nodes[number], state, read, target, forms)
-                    arrive(after, first, path if read.tensor in path else (*path, read.tensor), target)
-        return list(self.found.values())
+            node, state, first, path = queue.popleft()
+            for read, target, after in self.onward(node, state):
+                arrive(after, first, path if read.tensor in path else (*path, read.tensor), target)
+        return list(found.values())
 
-    def record(self, target: int, state: Bounds, read: Read, path: tuple[str, ...]) -> None:
-        """Notes one more way in which the origin needs a node: the bounds hold for all ways."""
-        made = self.relation(target, state, read, path)
-        known = self.found.get(target)
-        if known is not None:
-            # The way that is remembered is the one that forces most.
-            way = known if known.forced or not made.forced else made
-            made = Relation(made.consumer, target, max(known.ahead, made.ahead), max(known.behind, made.behind),
-                            way.read, way.path)
-        self.found[target] = made
+    def onward(self, node: int, state: Bounds) -> list[tuple[Read, int, Bounds]]:
+        """The states of the nodes that wrote what a node reads; origins share them."""
+        key = node, frozen(state)
+        if key not in self.known:
+            made = []
+            for number, read in enumerate(self.graph.nodes[node].reads):
+                for target, _ in self.graph.writers.get(read.tensor, ()):
+                    after = self.step(self.graph.nodes[node], number, state, target, False)
+                    if after is not None:
+                        made.append((read, target, after))
+            self.known[key] = made
+        return self.known[key]
 
-    def step(self, node: Node, state: Bounds, read: Read, target: int,
-             forms: tuple[Linear | None, ...]) -> Bounds | None:
+    def step(self, node: Node, read: int, state: Bounds, target: int, first: bool) -> Bounds | None:
         """The state of the node that wrote what is read, or None where no value of it is read."""
-        graph, own = self.graph, self.own
-        writer = graph.nodes[target]
-        constraints: list[_Constraint] = [] if read.earlier_slot else list(graph.constraints(node, "n", own))
+        key = node.number, read, target
+        if key not in self.carriers:
+            self.carriers[key] = self.carrier(node, node.reads[read], target)
+        carrier = self.carriers[key]
+        if carrier is None:
+            return None
+        if first and self.rank in node.virtual:
+            state = {**state, "@": {("origin", self.rank): (0, 0)}}
+        after = carrier.carry(state, "d")
+        return None if after is None else self.completed(after)
+
+    def carrier(self, node: Node, read: Read, target: int) -> Carrier | None:
+        graph = self.graph
+        constraints = [] if read.earlier_slot else list(self.own_constraints(node, "n"))
         if read.tensor not in graph.iterative:
-            constraints += graph.constraints(writer, "d", own)
-        gathered: str | None = None
-        for d, (left, index) in enumerate(zip(forms, read.forms, strict=True)):
+            constraints += self.own_constraints(graph.nodes[target], "d")
+        forms = next(f for n, f in graph.writers[read.tensor] if n == target)
+        for d, (left, index) in enumerate(zip(forms, read.access.indices, strict=True)):
+            form = read.forms[d]
             if left is None:
                 continue
-            if index is None:
-                if read.gathers[d] == self.rank and node is self.origin and self.virtual and left.coordinates:
-                    gathered = left.coordinates[0][0]
+            if read.gathers[d] is not None:
+                if read.gathers[d] == self.rank and self.rank in node.virtual and left.coordinates:
+                    made: Center = ("d", left.coordinates[0][0])
+                    constraints += [Constraint(("n", "@"), made, 0), Constraint(made, ("n", "@"), 0)]
                 continue
-            if not left.coordinates and not index.coordinates:
-                apart = plus(index, left, -1)
-                if not apart.loose and (most(apart, frozenset()) < 0 or most(plus(Linear(), apart, -1), frozenset()) < 0):
+            if form is not None and not left.coordinates and not form.coordinates:
+                between = plus(form, left, -1)
+                if most(between, frozenset()) < 0 or most(plus(Linear(), between, -1), frozenset()) < 0:
                     return None
                 continue
-            constraints += _link(left, index, own)
-        if gathered is not None:
-            state = {**state, "@": {("origin", self.rank): (0, 0)}}
-            constraints += [_Constraint(("n", "@"), ("d", gathered), 0), _Constraint(("d", gathered), ("n", "@"), 0)]
-        closed = _closed(state, constraints, ("n", "d"))
-        for centers in closed.values():
-            for up, down in centers.values():
-                if up + down < 0:
-                    return None
-        return {name[1:]: centers for name, centers in closed.items() if name.startswith("d")}
+            constraints += of_index(left, index, form, self.own)
+        return compiled(constraints + self.taken_apart(forms, read))
 
-    def relation(self, target: int, state: Bounds, read: Read, path: tuple[str, ...]) -> Relation:
-        ahead, behind = self._bounds(state, self.rank)
-        leaves = self.graph.leaves(self.rank)
-        if len(leaves) > 1:
-            pairs = [self._bounds(state, leaf) for leaf in leaves]
+    def taken_apart(self, forms: Sequence[Linear | None], read: Read) -> list[Constraint]:
+        """What ``T[p//P0, p % P0]`` reads of a T that was written at p1 and p0 is at p1*P0 + p0 = p."""
+        places = {left: read.access.indices[d] for d, left in enumerate(forms) if left is not None}
+        made: list[Constraint] = []
+        for name, (*outer, inner) in self.graph.composites.items():
+            if len(outer) != 1:
+                continue
+            match places.get(_bare(outer[0])), places.get(_bare(inner)):
+                case (Call(op="floordiv", args=(Coord(rank=whole), Extent() as size)),
+                      Call(op="mod", args=(Coord(rank=again), Extent() as divisor))):
+                    if whole == again and size.rank == divisor.rank == inner:
+                        made += [Constraint(("n", whole), ("d", name), 0), Constraint(("d", name), ("n", whole), 0)]
+        return made
+
+    def own_constraints(self, node: Node, side: str) -> list[Constraint]:
+        """A node's predicates and the extents of its coordinates."""
+        known = self.constraints.get((node.number, side))
+        if known is not None:
+            return known
+        made: list[Constraint] = []
+        for form in node.bounds:
+            made += of_predicate(form, side, self.own)
+        for rank in sorted(node.ranks):
+            if () in self.graph.anchors:
+                made.append(Constraint((side, rank), ("anchor", ()), 0))
+            end = ((rank, 1),)
+            if end in self.graph.anchors:
+                made.append(Constraint(("anchor", end), (side, rank), -1))
+        self.constraints[node.number, side] = made
+        return made
+
+    def completed(self, state: Bounds) -> Bounds:
+        """A composite that stays where it is keeps its parts where they are, and the other way round."""
+        if len(self.leaves) == 1:
+            return state
+        center = {q: state.get(q, {}).get(("origin", q)) for q in self.positions}
+        if center[self.rank] == (0, 0):
+            return {**state, **{q: {**state.get(q, {}), ("origin", q): (0, 0)} for q in self.leaves}}
+        if all(center[q] == (0, 0) for q in self.leaves):
+            return {**state, self.rank: {**state.get(self.rank, {}), ("origin", self.rank): (0, 0)}}
+        return state
+
+    # --- what a way says ---
+
+    def relation(self, origin: Node, fixed: Bounds, target: int, state: Bounds, read: Read,
+                 path: tuple[str, ...]) -> Relation:
+        ahead, behind = self.bounds(fixed, state, self.rank)
+        if len(self.leaves) > 1:
+            pairs = [self.bounds(fixed, state, leaf) for leaf in self.leaves]
             ahead = min(ahead, _lexicographic([p[0] for p in pairs]))
             behind = min(behind, _lexicographic([p[1] for p in pairs]))
-        return Relation(self.origin.number, target, ahead, behind, read, path)
+        bounded = ahead < UNBOUNDED and behind < UNBOUNDED
+        firsts: frozenset[Order] | None = None
+        if not bounded:
+            firsts = frozenset(("first", center[1], high) for center, (high, low) in state.get(self.rank, {}).items()
+                               if center[0] == "anchor" and isinstance(center[1], tuple) and high == -low)
+        folds = bounded or len(path) == 1 and self.folded(origin, read, target)
+        return Relation(origin.number, target, ahead, behind, folds, firsts, read, path)
 
-    def _bounds(self, state: Bounds, position: str) -> tuple[int, int]:
+    def bounds(self, fixed: Bounds, state: Bounds, position: str) -> tuple[int, int]:
         centers = state.get(position, {})
         ahead, behind = centers.get(("origin", position), (UNBOUNDED, UNBOUNDED))
-        for center, (up, down) in self.fixed.get(position, {}).items():
+        for center, (up, down) in fixed.get(position, {}).items():
             if center[0] == "anchor" and center in centers:
                 # Through a fixed point, only an order counts: a distance there is no lag that stays constant.
                 if centers[center][0] + down <= 0:
                     ahead = min(ahead, centers[center][0] + down)
                 if centers[center][1] + up <= 0:
                     behind = min(behind, centers[center][1] + up)
+        # What is near the start comes before what is near the end: extents are longer than any number in the text.
+        start, end = ("anchor", ()), ("anchor", ((position, 1),))
+        if _near(centers, start, 0) and _near(fixed.get(position, {}), end, 1):
+            ahead = min(ahead, -1)
+        if _near(centers, end, 1) and _near(fixed.get(position, {}), start, 0):
+            behind = min(behind, -1)
         return ahead, behind
+
+    def folded(self, origin: Node, read: Read, target: int) -> bool:
+        """Whether a read finds what was written at R-1-x or (x + c) % R, give or take a constant."""
+        if self.rank not in origin.ranks:
+            return False
+        forms = next(f for n, f in self.graph.writers[read.tensor] if n == target)
+        for left, index in zip(forms, read.access.indices, strict=True):
+            if left is not None and left.coordinates == ((self.rank, 1),) and not accesses(index):
+                return self.is_folded(index)
+        return False
+
+    def is_folded(self, index: Expr) -> bool:
+        end = Linear(symbols=((self.rank, 1),))
+        around = False
+        match index:
+            case Call(op="mod", args=(inner, Extent() as extent)) if extent.rank == self.rank:
+                index, around = inner, True
+        form = linear(index)
+        if form is None or form.coefficient(self.rank) not in (1, -1) or form.coefficient(self.rank) == 1 and not around:
+            return False
+        rest = plus(form, Linear(((self.rank, 1),)), -form.coefficient(self.rank))
+        # R-1-x is x around the end: what is left must be constant but for whole extents.
+        rest = plus(rest, end, -dict(rest.symbols).get(self.rank, 0) if around else -1)
+        low, high = span(rest, None, self.own)
+        return low > -UNBOUNDED and high < UNBOUNDED
+
+
+def _bare(rank: str) -> Linear:
+    return Linear(((rank, 1),))
+
+
+def _near(centers: Mapping[Center, tuple[int, int]], center: Center, side: int) -> bool:
+    return center in centers and centers[center][side] < FAR
 
 
 def _lexicographic(bounds: list[int]) -> int:
@@ -291,93 +354,3 @@ def _lexicographic(bounds: list[int]) -> int:
         return FAR if rest else first
     inner = _lexicographic(rest)
     return inner if inner < UNBOUNDED else FAR
-
-
-def _link(left: Linear, index: Linear, own: frozenset[str]) -> list[_Constraint]:
-    """What the equality of an index on the left with one on the right says."""
-    made: list[_Constraint] = []
-    if left.coordinates:
-        (rank, coefficient), = left.coordinates[:1]
-        if len(left.coordinates) != 1 or coefficient != 1 or left.symbols:
-            return made
-        var = ("d", rank)
-        if not index.coordinates:
-            fixed, distance = ("anchor", anchor(index)), index.constant - left.constant
-            return [_Constraint(fixed, var, distance), _Constraint(var, fixed, -distance)]
-        for name, factor in index.coordinates:
-            if factor == 1:
-                low, high = span(index, name, own)
-                if high < UNBOUNDED:
-                    made.append(_Constraint(("n", name), var, high - left.constant))
-                if low > -UNBOUNDED:
-                    made.append(_Constraint(var, ("n", name), left.constant - low))
-        return made
-    if len(index.coordinates) == 1 and index.coordinates[0][1] == 1 and not index.loose:
-        apart = plus(left, Linear(symbols=index.symbols, constant=index.constant), -1)
-        var, fixed = ("n", index.coordinates[0][0]), ("anchor", anchor(apart))
-        made = [_Constraint(fixed, var, apart.constant), _Constraint(var, fixed, -apart.constant)]
-    return made
-
-
-def _closed(state: Bounds, constraints: Sequence[_Constraint], sides: tuple[str, ...]) -> Bounds:
-    """The state of all variables that the constraints reach; names are prefixed by their side where there are two."""
-    prefixed = len(sides) > 1
-    moving = [c for c in constraints if c.low[0] != "anchor" and c.high[0] != "anchor"]
-    up: dict[Center, dict[Center, int]] = {}
-    down: dict[Center, dict[Center, int]] = {}
-    for name, centers in state.items():
-        for center, (high, low) in centers.items():
-            if high < UNBOUNDED:
-                up.setdefault(center, {})["n", name] = high
-            if low < UNBOUNDED:
-                down.setdefault(center, {})["n", name] = low
-    for c in constraints:
-        if c.low[0] == "anchor" and c.high[0] != "anchor":
-            table = up.setdefault(c.low, {})
-            table[c.high] = min(table.get(c.high, UNBOUNDED), c.distance)
-        elif c.high[0] == "anchor" and c.low[0] != "anchor":
-            table = down.setdefault(c.high, {})
-            table[c.low] = min(table.get(c.low, UNBOUNDED), c.distance)
-    for table in up.values():
-        _relax(table, [(c.low, c.high, c.distance) for c in moving])
-    for table in down.values():
-        _relax(table, [(c.high, c.low, c.distance) for c in moving])
-    result: Bounds = {}
-    for center in {**up, **down}:
-        above, below = up.get(center, {}), down.get(center, {})
-        for var in {**above, **below}:
-            name = f"{var[0]}{var[1]}" if prefixed else str(var[1])
-            result.setdefault(name, {})[center] = (above.get(var, UNBOUNDED), below.get(var, UNBOUNDED))
-    return result
-
-
-def _relax(table: dict[Center, int], edges: list[tuple[Center, Center, int]]) -> None:
-    for _ in range(len(edges) + 1):
-        changed = False
-        for start, end, distance in edges:
-            if start in table and table[start] + distance < table.get(end, UNBOUNDED):
-                table[end] = table[start] + distance
-                changed = True
-        if not changed:
-            return
-
-
-def _within(state: Bounds, other: Bounds) -> bool:
-    """Whether every bound of the other holds in the state too."""
-    return all(name in state and center in state[name] and state[name][center][0] <= bounds[0]
-               and state[name][center][1] <= bounds[1]
-               for name, centers in other.items() for center, bounds in centers.items())
-
-
-def _joined(a: Bounds, b: Bounds) -> Bounds:
-    """The bounds that hold in both states."""
-    return {name: {center: (max(here[0], b[name][center][0]), max(here[1], b[name][center][1]))
-                   for center, here in centers.items() if center in b[name]}
-            for name, centers in a.items() if name in b}
-
-
-def _widened(old: Bounds, new: Bounds) -> Bounds:
-    """The new state with every bound that grew unbounded."""
-    return {name: {center: (UNBOUNDED if here[0] > old[name][center][0] else here[0],
-                            UNBOUNDED if here[1] > old[name][center][1] else here[1])
-                   for center, here in centers.items()} for name, centers in new.items()}

@@ -1,20 +1,18 @@
-"""The fewest sweeps that visit a tensor: an exact search over directions.
+"""The fewest sweeps that visit a tensor: an exact search over the orders of sweeps.
 
-Nodes that need each other in a circle share a sweep, in a direction in which every circle goes back in time. For a
-given sequence of directions it is never worse to run in each sweep all that can run, since any schedule of what is
-left stays legal when more is done already. So only the directions are searched: a breadth-first search over the
-sets of nodes that are done. Sweeps that visit nothing of the tensor are free.
+Nodes that need each other in a circle share a sweep, in an order in which every circle goes back in time. For a
+given sequence of orders it is never worse to run in each sweep all that can run, since any schedule of what is left
+stays legal when more is done already. So only the orders are searched: breadth-first over the sets of nodes that
+are done. Sweeps that visit nothing of the tensor are free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.linear import FAR, UNBOUNDED
-from einsum_cascades.analysis.relations import Relation
-
-DIRECTIONS = (1, -1)
+from einsum_cascades.analysis.relations import BACKWARD, FOLDED, FORWARD, Order, Relation
 
 
 class CircleError(Exception):
@@ -29,19 +27,20 @@ class CircleError(Exception):
 class Plan:
     """The groups of nodes that share a sweep, with what each needs.
 
-    ``group`` numbers the group of each node; for each group, ``runs`` holds the directions it may go, ``needs`` the
-    groups it needs, ``shares[direction]`` those of them that may share its sweep. Sets of groups are bit masks.
+    ``group`` numbers the group of each node. For each order, ``runs`` holds the groups that it suits, and
+    ``shares[order][g]`` the groups that g needs and that may share its sweep; ``needs`` are all that each needs.
+    Sets of groups are bit masks.
     """
 
-    group: dict[int, int]
-    runs: tuple[frozenset[int], ...]
+    group: Mapping[int, int]
     needs: tuple[int, ...]
-    shares: dict[int, tuple[int, ...]]
+    runs: Mapping[Order, int]
+    shares: Mapping[Order, tuple[int, ...]]
 
     @property
     def every(self) -> int:
         """All groups."""
-        return (1 << len(self.runs)) - 1
+        return (1 << len(self.needs)) - 1
 
     def mask(self, nodes: Iterable[int]) -> int:
         """Returns the groups of some nodes."""
@@ -50,17 +49,18 @@ class Plan:
             result |= 1 << self.group[node]
         return result
 
-    def run(self, done: int, direction: int, allowed: int) -> int:
-        """Returns what is done after one sweep in a direction that runs all it can of the allowed groups."""
-        shares = self.shares[direction]
-        ran = 0
+    def run(self, done: int, order: Order, allowed: int) -> int:
+        """Returns what is done after one sweep in an order that runs all it can of the allowed groups."""
+        shares, able = self.shares[order], self.runs[order] & allowed
         changed = True
+        ran = 0
         while changed:
             changed = False
-            for g, directions in enumerate(self.runs):
-                bit = 1 << g
-                if (done | ran) & bit or not allowed & bit or direction not in directions:
-                    continue
+            waiting = able & ~(done | ran)
+            while waiting:
+                bit = waiting & -waiting
+                waiting ^= bit
+                g = bit.bit_length() - 1
                 missing = self.needs[g] & ~done
                 if missing & ~ran == 0 and missing & ~shares[g] == 0:
                     ran |= bit
@@ -71,50 +71,51 @@ class Plan:
         """Returns what is done after as many sweeps as one likes that visit nothing."""
         while True:
             after = done
-            for direction in DIRECTIONS:
-                after = self.run(after, direction, self.every & ~visitors)
+            for order in self.shares:
+                after = self.run(after, order, self.every & ~visitors)
             if after == done:
                 return done
             done = after
 
-    def fewest(self, visitors: int) -> tuple[int, tuple[int, ...]]:
-        """Returns the fewest sweeps in which all visitors run, and the directions of such sweeps."""
+    def fewest(self, visitors: int) -> tuple[int, tuple[Order, ...]]:
+        """Returns the fewest sweeps in which all visitors run, and the orders of such sweeps."""
         start = self.free(0, visitors)
-        frontier: dict[int, tuple[int, ...]] = {start: ()}
+        frontier: dict[int, tuple[Order, ...]] = {start: ()}
         seen = {start}
         while True:
             finished = [way for done, way in frontier.items() if visitors & ~done == 0]
             if finished:
                 return len(finished[0]), finished[0]
-            following: dict[int, tuple[int, ...]] = {}
+            following: dict[int, tuple[Order, ...]] = {}
             for done, way in frontier.items():
-                for direction in DIRECTIONS:
-                    after = self.free(self.run(done, direction, self.every), visitors)
+                for order in self.shares:
+                    after = self.free(self.run(done, order, self.every), visitors)
                     if after not in seen:
                         seen.add(after)
-                        following[after] = (*way, direction)
+                        following[after] = (*way, order)
+            # What has less done than another never catches up.
             frontier = {done: way for done, way in following.items()
                         if not any(done != other and done | other == other for other in following)}
             assert frontier, "a plan without circles always goes on"
 
-    def stages(self, directions: Sequence[int], visitors: int) -> dict[int, int]:
+    def stages(self, orders: Sequence[Order], visitors: int) -> dict[int, int]:
         """Returns the sweep, from 1, of each group in a schedule; sweeps in between that visit nothing count to the
         sweep before."""
         stage: dict[int, int] = {}
 
         def note(before: int, after: int, number: int) -> None:
-            for g in range(len(self.runs)):
+            for g in range(len(self.needs)):
                 if (after & ~before) >> g & 1:
                     stage[g] = number
 
         done = self.free(0, visitors)
         note(0, done, 1)
-        for number, direction in enumerate(directions, start=1):
-            after = self.free(self.run(done, direction, self.every), visitors)
+        for number, order in enumerate(orders, start=1):
+            after = self.free(self.run(done, order, self.every), visitors)
             note(done, after, number)
             done = after
         # What no visitor waits for runs at the end.
-        note(done, self.every, max(len(directions), 1))
+        note(done, self.every, max(len(orders), 1))
         return stage
 
 
@@ -127,33 +128,40 @@ def plan(members: Sequence[int], relations: Sequence[Relation]) -> Plan:
     names = {c: i for i, c in enumerate(dict.fromkeys(component[m] for m in members))}
     group = {m: names[component[m]] for m in members}
     inner: dict[int, list[Relation]] = {}
+    orders: dict[Order, None] = {FORWARD: None, BACKWARD: None}
+    for relation in relations:
+        if group[relation.consumer] == group[relation.producer]:
+            inner.setdefault(group[relation.consumer], []).append(relation)
+        if not (relation.shares(FORWARD) and relation.shares(BACKWARD)):
+            orders |= dict.fromkeys((*((FOLDED,) if relation.folds else ()), *sorted(relation.firsts or (), key=repr)))
     needs = [0] * len(names)
-    forbidden = {d: [0] * len(names) for d in DIRECTIONS}
+    forbidden = {order: [0] * len(names) for order in orders}
     for relation in relations:
         here, there = group[relation.consumer], group[relation.producer]
         if here == there:
-            inner.setdefault(here, []).append(relation)
             continue
         needs[here] |= 1 << there
-        if not relation.forward:
-            forbidden[1][here] |= 1 << there
-        if not relation.backward:
-            forbidden[-1][here] |= 1 << there
-    runs = []
+        for order in orders:
+            if not relation.shares(order):
+                forbidden[order][here] |= 1 << there
+    runs = dict.fromkeys(orders, 0)
     for g in range(len(names)):
-        directions = frozenset(d for d in DIRECTIONS if _goes(inner.get(g, []), d))
-        if not directions:
+        for order in orders:
+            if _goes(inner.get(g, []), order):
+                runs[order] |= 1 << g
+        if not any(able >> g & 1 for able in runs.values()):
             raise CircleError(frozenset(m for m in members if group[m] == g))
-        runs.append(directions)
-    return Plan(group, tuple(runs), tuple(needs),
-                {d: tuple(needs[g] & ~forbidden[d][g] for g in range(len(names))) for d in DIRECTIONS})
+    return Plan(group, tuple(needs), runs,
+                {o: tuple(needs[g] & ~forbidden[o][g] for g in range(len(names))) for o in orders})
 
 
-def _goes(relations: Sequence[Relation], direction: int) -> bool:
+def _goes(relations: Sequence[Relation], order: Order) -> bool:
     """Whether nodes of one group can share a sweep: every circle of theirs goes back, or stays where it is."""
+    if order not in (FORWARD, BACKWARD):
+        return all((r.ahead, r.behind) == (0, 0) for r in relations)
     weights: dict[tuple[int, int], int] = {}
     for relation in relations:
-        weight = relation.ahead if direction > 0 else relation.behind
+        weight = relation.ahead if order == FORWARD else relation.behind
         if weight >= UNBOUNDED:
             return False
         pair = (relation.consumer, relation.producer)

@@ -1,0 +1,449 @@
+"""Brute force for passes and footprints: every Einsum written out point by point, every order of a rank tried.
+
+It shares no code with ``einsum_cascades.analysis``: it evaluates indices and predicates itself, follows the
+dependencies from element to element, and searches the schedules of docs/notation.md's definition directly.
+
+For a rank r with a few coordinates: a sweep has an order (all permutations are tried, or the two directions where r
+has many coordinates), and runs a set of Einsums. Each of them has a lag of at most ``lag`` coordinates. Time of the
+point at coordinate x is place(x) + lag; a point comes no earlier than what it needs. A value that an Einsum needs at
+every coordinate is not waited for with a lag, unless its neighbours in the same tensor are (the first tile of many):
+all that it is made of comes first in the order itself ("all" means all present elements).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations, product
+from math import floor, inf
+
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords, kept_coords
+from einsum_cascades.structure import structure
+
+PERMUTED = 6
+"""Coordinates of which all orders are tried."""
+
+Element = tuple[str, tuple[int, ...]]
+Place = tuple[int, ...]
+Value = float | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of an Einsum that is present: what it reads and writes. ``number`` is the Einsum's."""
+
+    number: int
+    at: Mapping[str, int]
+    reads: tuple[Element, ...]
+    writes: tuple[Element, ...]
+
+
+@dataclass
+class Expansion:
+    """A cascade on given extents; ``writers`` are the points that write an element."""
+
+    cascade: Cascade
+    extents: Mapping[str, int]
+    einsums: tuple[Einsum, ...]
+    points: list[Point] = field(default_factory=list)
+    writers: dict[Element, list[int]] = field(default_factory=dict)
+
+
+# --- expressions: None stands for a value that depends on data ---
+
+def value_of(expr: Expr, at: Mapping[str, int], extents: Mapping[str, int]) -> Value:
+    """Returns an index or predicate at a point; None where it reads a tensor."""
+    match expr:
+        case Num(value=value):
+            return value
+        case Coord(rank=rank):
+            return at[rank]
+        case Extent():
+            return extents[expr.rank]
+        case Access():
+            return None
+        case Call(op=op, args=args):
+            return _applied(op, [value_of(a, at, extents) for a in args])
+    raise TypeError(expr)
+
+
+def _applied(op: str, args: list[Value]) -> Value:
+    if op == "and":
+        return 0 if 0 in args else None if None in args else 1
+    if op == "or":
+        return 1 if any(a is not None and a != 0 for a in args) else None if None in args else 0
+    known = [a for a in args if a is not None]
+    if len(known) < len(args):
+        return None
+    a, b, c = (*known, 0, 0, 0)[:3]
+    match op:
+        case "add":
+            return a + b
+        case "sub":
+            return a - b
+        case "mul":
+            return a * b
+        case "neg":
+            return -a
+        case "floordiv":
+            return a // b if b else 0
+        case "mod":
+            return a % b if b else 0
+        case "div":
+            return a / b if b else 0
+        case "max":
+            return max(a, b)
+        case "min":
+            return min(a, b)
+        case "clamp":
+            return min(max(a, b), c)
+        case "floor":
+            return floor(a)
+        case "where":
+            return b if a else c
+        case "lt":
+            return a < b
+        case "le":
+            return a <= b
+        case "gt":
+            return a > b
+        case "ge":
+            return a >= b
+        case "eq":
+            return a == b
+        case "ne":
+            return a != b
+        case "not":
+            return not a
+    raise ValueError(f"the oracle does not know {op}")
+
+
+def parts_of(where: Expr | None) -> list[Expr]:
+    """Returns a predicate's parts that must all hold."""
+    if where is None:
+        return []
+    if isinstance(where, Call) and where.op == "and":
+        return parts_of(where.args[0]) + parts_of(where.args[1])
+    return [where]
+
+
+# --- every point ---
+
+def expand(cascade: Cascade, extents: Mapping[str, int], gathered: str | None = None) -> Expansion:
+    """Returns all points that are present.
+
+    A gather reads every element that its index may name. Along ``gathered``, an Einsum that gathers in the dimension
+    of that name, and does not iterate it, gets a point for each of its coordinates.
+    """
+    made = Expansion(cascade, extents, (*cascade.inits, *cascade.einsums))
+    found = structure(cascade)
+    defined = {out.tensor for e in cascade.einsums for out in e.outputs}
+    present: set[Element] = set()
+    numbers = {e: i for i, e in enumerate(made.einsums)}
+    for number in (numbers[e] for e in (*cascade.inits, *found.order)):
+        _expand_one(made, number, gathered, defined, present)
+    return made
+
+
+def _expand_one(made: Expansion, number: int, gathered: str | None, defined: set[str], present: set[Element]) -> None:
+    einsum, extents = made.einsums[number], made.extents
+    found = structure(made.cascade)
+    ranks = list(einsum.ranks)
+    virtual = gathered is not None and gathered not in ranks and any(
+        gathered == name for access in einsum.reads
+        for name, index in zip(found.dimensions[access.tensor], access.indices, strict=True) if accesses(index))
+    if virtual and gathered is not None:
+        ranks.append(gathered)
+    kept = set(einsum.output_ranks)
+    reduces = bool(einsum.reduced_ranks)
+    iterative = any(out.tensor in found.iterative for out in einsum.outputs)
+    values = [a for body in einsum.bodies for a in accesses(body)]
+    for at_values in product(*(range(extents[r]) for r in ranks)):
+        at = dict(zip(ranks, at_values, strict=True))
+        failed = [c for c in parts_of(einsum.where) if value_of(c, at, extents) == 0]
+        writes = tuple(_elements(made, out, at, None, einsum) for out in einsum.outputs)
+        absent = bool(failed) or any(_is_absent(made, a, at, defined, present) for a in values)
+        written = tuple(e for elements in writes for e in elements)
+        if absent and iterative and number >= len(made.cascade.inits):
+            _add(made, Point(number, at, tuple(e for o in einsum.outputs for e in _earlier(made, o, at)), written))
+        elif not absent:
+            reads = tuple(dict.fromkeys(e for a in einsum.reads for e in _elements(made, a, at, gathered, einsum)))
+            _add(made, Point(number, at, reads, written))
+        # A reduction over nothing still gives its identity, unless a predicate on a kept rank fails.
+        if not absent or iterative or reduces and not any(set(coords(c)) <= kept for c in failed):
+            present.update(written)
+
+
+def _add(made: Expansion, point: Point) -> None:
+    for element in point.writes:
+        made.writers.setdefault(element, []).append(len(made.points))
+    made.points.append(point)
+
+
+def _earlier(made: Expansion, out: Access, at: Mapping[str, int]) -> Iterator[Element]:
+    """The slot before the one that a point writes."""
+    own = structure(made.cascade).iterative.get(out.tensor)
+    for tensor, index in _elements(made, out, at, None, None):
+        if own is not None:
+            d = own.dimension
+            yield tensor, (*index[:d], index[d] - own.step, *index[d + 1:])
+
+
+def _elements(made: Expansion, access: Access, at: Mapping[str, int], gathered: str | None,
+              einsum: Einsum | None) -> list[Element]:
+    found = structure(made.cascade)
+    choices: list[Sequence[int]] = []
+    for name, index in zip(found.dimensions[access.tensor], access.indices, strict=True):
+        if accesses(index):
+            if name == gathered and name is not None and einsum is not None and name not in einsum.ranks:
+                choices.append([at[name]])
+            else:
+                choices.append(range(made.extents[name] if name is not None else 6))
+            continue
+        value = value_of(index, at, made.extents)
+        assert value is not None
+        choices.append([int(value)])
+    return [(access.tensor, index) for index in product(*choices)]
+
+
+def _is_absent(made: Expansion, access: Access, at: Mapping[str, int], defined: set[str],
+               present: set[Element]) -> bool:
+    if access.fill is not None or any(accesses(i) for i in access.indices):
+        return False
+    (tensor, index), = _elements(made, access, at, None, None)
+    found = structure(made.cascade)
+    if tensor in defined:
+        return tensor not in found.iterative and (tensor, index) not in present
+    return any(not 0 <= i < (made.extents[name] if name is not None else inf)
+               for name, i in zip(found.dimensions[tensor], index, strict=True))
+
+
+# --- schedules of one rank ---
+
+Node = tuple[int, tuple[int, ...]]
+Pairs = set[tuple[Place, Place]]
+
+
+@dataclass
+class Problem:
+    """What the nodes that iterate a rank need of each other, coordinate by coordinate.
+
+    ``lagged[c, p, t]`` are pairs (x, y): c at x needs an element of t that p writes at y. ``strict[c, p, t]`` are those
+    of elements that c needs at every coordinate. ``needs`` are, for each node, the others that it needs, as bits.
+    """
+
+    nodes: list[Node]
+    places: list[Place]
+    lagged: dict[tuple[int, int, str], Pairs]
+    strict: dict[tuple[int, int, str], Pairs]
+    needs: list[int]
+
+
+def leaves_of(cascade: Cascade, rank: str) -> list[str]:
+    """Returns the parts of a composite rank, outer first; a plain rank is its only part."""
+    composites = structure(cascade).composites
+    return [leaf for part in composites[rank] for leaf in leaves_of(cascade, part)] if rank in composites else [rank]
+
+
+def problem(made: Expansion, rank: str, split: Sequence[str]) -> Problem:
+    """Returns the problem of a rank; Einsums are split by generation of the ranks ``split``."""
+    leaves = leaves_of(made.cascade, rank)
+    nodes: dict[Node, int] = {}
+    where: list[tuple[int, Place] | None] = []
+    for point in made.points:
+        place = place_of(point, rank, leaves, made.extents)
+        node = (point.number, tuple(point.at.get(s, -1) for s in split))
+        where.append(None if place is None else (nodes.setdefault(node, len(nodes)), place))
+    # For each node, the elements that it needs and that nodes of the rank write, with who needs them where.
+    needed: dict[tuple[int, Element], set[Place]] = {}
+    spots: dict[int, set[Place]] = {}
+    for point, spot in zip(made.points, where, strict=True):
+        if spot is not None:
+            spots.setdefault(spot[0], set()).add(spot[1])
+            for element in _needed(made, point, where):
+                needed.setdefault((spot[0], element), set()).add(spot[1])
+    lagged: dict[tuple[int, int, str], Pairs] = {}
+    strict: dict[tuple[int, int, str], Pairs] = {}
+    for (node, element), here in needed.items():
+        everywhere = len(here) == len(spots[node]) > 1
+        for w in made.writers[element]:
+            there = where[w]
+            if there is not None:
+                kind = strict if everywhere else lagged
+                kind.setdefault((node, there[0], element[0]), set()).update((x, there[1]) for x in here)
+    needs = [0] * len(nodes)
+    for c, p, _ in (*lagged, *strict):
+        if c != p:
+            needs[c] |= 1 << p
+    places = list(product(*(range(made.extents[leaf]) for leaf in leaves)))
+    return Problem(list(nodes), places, lagged, strict, needs)
+
+
+def _needed(made: Expansion, point: Point, where: list[tuple[int, Place] | None]) -> set[Element]:
+    """The elements that a point needs, directly or through free state, and that nodes of the rank write."""
+    found: set[Element] = set()
+    reached: set[int] = set()
+    queue = deque([point])
+    while queue:
+        for element in queue.popleft().reads:
+            for w in made.writers.get(element, []):
+                if where[w] is not None:
+                    found.add(element)
+                elif w not in reached:
+                    reached.add(w)
+                    queue.append(made.points[w])
+    return found
+
+
+def place_of(point: Point, rank: str, leaves: list[str], extents: Mapping[str, int]) -> Place | None:
+    """Returns a point's coordinate along a rank, as coordinates of its parts; None where it does not iterate it."""
+    if all(leaf in point.at for leaf in leaves):
+        return tuple(point.at[leaf] for leaf in leaves)
+    if rank not in point.at:
+        return None
+    place, rest = [], point.at[rank]
+    for leaf in reversed(leaves[1:]):
+        rest, digit = divmod(rest, extents[leaf])
+        place.append(digit)
+    return rest, *reversed(place)
+
+
+def orders(places: list[Place]) -> Iterator[dict[Place, int]]:
+    """Yields the orders of a sweep that are tried."""
+    if len(places) <= PERMUTED:
+        for order in permutations(places):
+            yield {place: i for i, place in enumerate(order)}
+    else:
+        yield {place: i for i, place in enumerate(places)}
+        yield {place: -i for i, place in enumerate(places)}
+
+
+def fits(weights: Mapping[tuple[int, int], int], members: list[int], most: int) -> bool:
+    """Returns whether lags of 0 to ``most`` exist: lag(c) - lag(p) at least the weight of (c, p)."""
+    lag = {m: 0 for m in members}
+    for _ in range(len(members) * (most + 1) + 1):
+        changed = False
+        for (c, p), weight in weights.items():
+            if c in lag and p in lag and lag[c] < lag[p] + weight:
+                lag[c] = lag[p] + weight
+                changed = True
+                if lag[c] > most:
+                    return False
+        if not changed:
+            return True
+    return False
+
+
+def sweeps(given: Problem, lag: int) -> list[set[int]]:
+    """Returns, for each order that makes a difference, the sets of nodes (as bits) that can run in one sweep."""
+    found = []
+    known: set[tuple[object, ...]] = set()
+    for place in orders(given.places):
+        weights: dict[tuple[int, int], int] = {}
+        never: set[tuple[int, int]] = set()
+        lags: dict[tuple[int, int, str], int] = {}
+        for (c, p, tensor), pairs in given.lagged.items():
+            lags[c, p, tensor] = max(place[y] - place[x] for x, y in pairs)
+            weights[c, p] = max(weights.get((c, p), -10**6), lags[c, p, tensor])
+        for (c, p, tensor), pairs in given.strict.items():
+            ahead = max(place[y] - place[x] for x, y in pairs)
+            # It may lag no more than what moves along with the coordinate.
+            if ahead > max(lags.get((c, p, tensor), 0), 0):
+                never.add((c, p))
+            weights[c, p] = max(weights.get((c, p), -10**6), ahead)
+        key = (frozenset(weights.items()), frozenset(never))
+        if key in known:
+            continue
+        known.add(key)
+        sets = set()
+        for mask in range(1, 1 << len(given.nodes)):
+            members = [n for n in range(len(given.nodes)) if mask >> n & 1]
+            if not any((c, p) in never for c in members for p in members) and fits(weights, members, lag):
+                sets.add(mask)
+        if sets not in found:
+            found.append(sets)
+    return found
+
+
+def fewest(given: Problem, possible: list[set[int]], visitors: int) -> int | None:
+    """Returns the fewest sweeps with a visitor in which all visitors run; None where no schedule exists."""
+    cost = {0: 0}
+    queue = deque([0])
+    masks = set().union(*possible) if possible else set()
+    while queue:
+        done = queue.popleft()
+        if visitors & ~done == 0:
+            return cost[done]
+        for mask in masks:
+            if mask & done or any(mask >> n & 1 and given.needs[n] & ~(done | mask) for n in range(len(given.nodes))):
+                continue
+            after, price = done | mask, cost[done] + (1 if mask & visitors else 0)
+            if price < cost.get(after, 10**6):
+                cost[after] = price
+                (queue.append if mask & visitors else queue.appendleft)(after)
+    return None
+
+
+# --- who visits what ---
+
+def _varies(access: Access, rank: str, extents: Mapping[str, int]) -> bool:
+    """Whether the element moves with a rank, outside of computed indices."""
+    static = [i for i in access.indices if not accesses(i)]
+    if rank not in {r for i in static for r in kept_coords(i)}:
+        return False
+    ranks = [r for r in dict.fromkeys(r for i in static for r in coords(i)) if r != rank]
+    return any(len({tuple(value_of(i, {**dict(zip(ranks, at, strict=True)), rank: x}, extents) for i in static)
+                    for x in range(extents[rank])}) > 1
+               for at in product(*(range(extents[r]) for r in ranks)))
+
+
+def visitors(made: Expansion, rank: str, direct: bool = False) -> dict[str, set[int]]:
+    """Returns the Einsums that visit each tensor along a rank; only those that read it themselves where ``direct``."""
+    leaves = leaves_of(made.cascade, rank)
+    found = structure(made.cascade)
+    readers: dict[str, set[int]] = {}
+    derived: dict[str, set[str]] = {}
+    for number, einsum in enumerate(made.einsums):
+        moved = [rank] if rank in einsum.ranks else leaves
+        for access in einsum.reads:
+            along = all(_varies(access, leaf, made.extents) for leaf in moved)
+            gathers = rank not in einsum.ranks and any(
+                name == rank and accesses(i)
+                for name, i in zip(found.dimensions[access.tensor], access.indices, strict=True))
+            if along or gathers:
+                readers.setdefault(access.tensor, set()).add(number)
+            if along and all(any(_varies(o, leaf, made.extents) for o in einsum.outputs) for leaf in moved):
+                derived.setdefault(access.tensor, set()).update(o.tensor for o in einsum.outputs)
+    if direct:
+        return readers
+    result: dict[str, set[int]] = {}
+    for tensor in readers:
+        family, stack = {tensor}, [tensor]
+        while stack:
+            for after in derived.get(stack.pop(), set()) - family:
+                family.add(after)
+                stack.append(after)
+        result[tensor] = set().union(*(readers.get(t, set()) for t in family))
+    return result
+
+
+def passes_of(cascade: Cascade, extents: Mapping[str, int], rank: str, lag: int = 1, most: int = 9) -> int | None:
+    """Returns the passes of a rank by brute force; None where it cannot tell: there are more than ``most`` nodes to
+    try, or an Einsum has no point at all on these extents."""
+    made = expand(cascade, extents, rank)
+    iterated = {i.rank for i in structure(cascade).iterative.values()} - set(leaves_of(cascade, rank))
+    if len({point.number for point in made.points}) < len(made.einsums):
+        return None
+    for split in ([], sorted(iterated)):
+        given = problem(made, rank, split)
+        if len(given.nodes) > most:
+            return None
+        possible = sweeps(given, lag)
+        counts = []
+        for numbers in visitors(made, rank).values():
+            mask = sum(1 << i for i, node in enumerate(given.nodes) if node[0] in numbers)
+            counts.append(fewest(given, possible, mask))
+        if None not in counts:
+            return max((c for c in counts if c is not None), default=1) or 1
+    raise AssertionError(f"no schedule of {rank} exists")
