@@ -21,7 +21,7 @@ def tile_values(plan: Plan, nest: int, kept: Kept) -> Quantity:
         for operand in (*work.operands, work.result):
             if operand.tensor != kept.tensor:
                 continue
-            size = plan.space.size(operand.state - outer)
+            size = plan.space.size(operand.state - outer) * work.walk.most(operand, work.above(kept.at))
             for part, pes in work.spread.items():
                 # A loop that steps over PEs leaves as many coordinates inside as there are PEs.
                 if part in operand.state and part in outer:

@@ -14,14 +14,15 @@ The rules, the same for every design (Timeloop's dense rules, with what FuseMax'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from accelerator_sim.capacity import spill_share
 from accelerator_sim.design import Kept, Stage
 from accelerator_sim.frame import Operand
 from accelerator_sim.plan import Plan, Work
-from accelerator_sim.quantities import Quantity, chosen, is_array
+from accelerator_sim.quantities import Quantity, is_array
+from einsum_cascades.analysis.presence import Condition
 
 
 @dataclass(eq=False)
@@ -120,14 +121,14 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
     busy: dict[str, Quantity] = {}
     for number in stage.nests:
         for work in plan.works[number]:
-            points = plan.space.size(work.parts)
-            here = plan.space.steps(work.parts, work.spread)
+            points = work.walk.points()
+            here = work.walk.steps()
             each = cycles_per_point(work)
+            present = _present(plan, work, points)
             steps[work.name] = here
             cycles[work.name] = here * each
-            busy[work.name] = points * each
-            here_points = points if work.density == 1 else points * work.density
-            operations[work.name] = {op: here_points * n for op, n in work.operators.items()}
+            busy[work.name] = present * each
+            operations[work.name] = {op: present * n for op, n in work.operators.items()}
             _count_work(counter, number, work, points)
         _merge(counter, number)
     return StageCounts(counter.memories, counter.registers, tuple(counter.transfers), operations, steps, cycles, busy)
@@ -142,53 +143,36 @@ def cycles_per_point(work: Work) -> Quantity:
     return total
 
 
-def refetches(plan: Plan, work: Work, loops: Iterable[str], parts: frozenset[str]) -> Quantity:
-    """Returns how often all of a tensor is fetched through a tile inside ``loops``: the product of the loops over other
-    ranks that have, further in, a loop over one of the tensor's ranks that advances."""
-    space = plan.space
-    around = tuple(loops)
-    others = [i for i, loop in enumerate(around) if loop not in parts]
-    if not others:
-        return 1
-    again: list[str] = []
-    factor: Quantity = 1
-    advances: Quantity = False
-    for loop in reversed(around[others[0]:]):
-        count = space.count(loop, work.spread)
-        if loop in parts:
-            advances = advances | (count > 1)
-        elif advances is True:
-            again.append(loop)
-        elif is_array(advances) or is_array(count):
-            factor = factor * chosen(advances, count, 1) if is_array(advances) else factor
-        elif advances:
-            again.append(loop)
-    return factor * space.steps(again, work.spread)
+def _present(plan: Plan, work: Work, points: Quantity) -> Quantity:
+    """The points that predicates leave, of those that are walked."""
+    if not work.frame.conditions:
+        return points
+    from einsum_cascades.analysis.counting import count
+    ranks = tuple(dict.fromkeys(plan.space.whole(p) for p in work.parts))
+    return int(count(ranks, tuple(Condition(c) for c in work.frame.conditions), {}, plan.space.extents).value.constant or 0)
 
 
 def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) -> None:
-    plan, space = counter.plan, counter.plan.space
+    walk = work.walk
     registers = RegisterAccess(points * len(work.operands), points)
     for operand in work.operands:
         holder = _holder(counter, number, work, operand.tensor)
-        again = refetches(plan, work, work.loops, operand.parts)
         if holder is None:
             _transfer(counter, work, operand)
             continue
-        values = space.size(operand.parts) * again
+        values = walk.moved(operand, work.loops)
         counter.at(holder, operand.tensor).add(reads=values)
-        registers.writes = registers.writes + values * space.copies(operand.parts, work.spread)
+        registers.writes = registers.writes + values * walk.copies(operand)
         _fill(counter, number, work, operand)
     result = work.result
-    times = refetches(plan, work, work.loops, result.parts)
-    resident = space.size(result.parts) * space.copies(result.parts, work.spread)
+    written, copies = walk.moved(result, work.loops), walk.copies(result)
     # A running sum is read back at every point but the first after it arrived or began.
-    registers.reads = registers.reads + points - resident * times
+    registers.reads = registers.reads + points - written * copies
     holder = _home(counter, number, result.tensor)
     if holder is not None:
-        values = space.size(result.parts)
-        counter.at(holder, result.tensor).add(reads=values * (times - 1), writes=values * times)
-        registers.writes = registers.writes + resident * (times - 1)
+        back = written - walk.distinct(result, work.loops)
+        counter.at(holder, result.tensor).add(reads=back, writes=written)
+        registers.writes = registers.writes + back * copies
         _drain(counter, number, work, result)
     counter.registers[work.name] = registers
 
@@ -228,8 +212,8 @@ def _fill(counter: _Counter, number: int, work: Work, operand: Operand) -> None:
         return
     counter.filled.add((number, *_key(kept)))
     plan = counter.plan
-    values = plan.space.size(operand.parts) * refetches(plan, work, work.above(kept[1].at), operand.parts)
-    counter.at(kept[0], operand.tensor).fills += values
+    values = work.walk.moved(operand, work.above(kept[1].at))
+    counter.at(kept[0], operand.tensor).add(fills=values)
     counter.at(plan.machine.outermost.name, operand.tensor).add(reads=values)
 
 
@@ -242,26 +226,27 @@ def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
     if kept is None or not counter.plan.crosses(counter.stage, result.tensor):
         return
     plan = counter.plan
-    values = plan.space.size(result.parts)
-    times = refetches(plan, work, work.above(kept[1].at), result.parts)
-    counter.at(kept[0], result.tensor).add(drains=values * times, fills=values * (times - 1))
-    counter.at(plan.machine.outermost.name, result.tensor).add(writes=values * times, reads=values * (times - 1))
+    outer = work.above(kept[1].at)
+    values = work.walk.moved(result, outer)
+    back = values - work.walk.distinct(result, outer)
+    counter.at(kept[0], result.tensor).add(drains=values, fills=back)
+    counter.at(plan.machine.outermost.name, result.tensor).add(writes=values, reads=back)
 
 
 def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
-    plan, space = counter.plan, counter.plan.space
+    plan = counter.plan
     maker = next((w for n in counter.stage.nests for w in plan.works[n] if w.result.tensor == operand.tensor), None)
     if maker is None or maker.unit.name == work.unit.name:
         return
     if any(t.tensor == operand.tensor and t.receiver == work.unit.name for t in counter.transfers):
         return
-    counter.transfers.append(Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.parts),
-                                      space.size(operand.parts)))
+    counter.transfers.append(Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.walked),
+                                      maker.walk.distinct(maker.result, maker.loops)))
 
 
-def active_pes(plan: Plan, work: Work) -> Quantity:
+def active_pes(work: Work) -> Quantity:
     """Returns how many PEs work at a time, on average."""
-    return plan.space.size(work.parts) / plan.space.steps(work.parts, work.spread)
+    return work.walk.points() / work.walk.steps()
 
 
 def _merge(counter: _Counter, number: int) -> None:

@@ -55,7 +55,8 @@ class Binding:
 
     ``unit`` of each Einsum; ``spread`` maps the parts of its ranks to sides of the unit. ``kept`` in each memory.
     ``forward`` names, for a tensor, the Einsums that take it from the registers where it was made. ``absorbed`` are
-    operators of an Einsum that take no cycle there, since the operand passes them on its way.
+    operators of an Einsum that take no cycle there, since the operand passes them on its way. ``skip_empty`` says that
+    iterations of the shared loops that hold no point of any Einsum with a predicate are skipped for all.
     """
 
     unit: Mapping[str, str]
@@ -63,6 +64,7 @@ class Binding:
     kept: Mapping[str, tuple[Kept, ...]]
     forward: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     absorbed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    skip_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,29 +81,29 @@ def _registers(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artif
         unit = works[name].unit.name
         reads, writes = access.reads, access.writes
         if artifact is not None:
-            pes = active_pes(plan, works[name])
+            pes = active_pes(works[name])
             reads, writes = reads / pes, writes / pes
         yield Charge(f"{unit}_registers", "read", name, reads, costs[unit].read_pj)
         yield Charge(f"{unit}_registers", "write", name, writes, costs[unit].write_pj)
     for transfer in counts.transfers:
-        sent, received = _passed(plan, transfer, artifact)
+        sent, received = _passed(transfer, artifact)
         yield Charge(f"{transfer.sender}_registers", "read", transfer.tensor, sent, costs[transfer.sender].read_pj)
         yield Charge(f"{transfer.receiver}_registers", "write", transfer.tensor, received, costs[transfer.receiver].write_pj)
     if artifact is not None:
         yield from _read_back(plan, works, counts, artifact, costs)
 
 
-def _passed(plan: Plan, transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Quantity, Quantity]:
+def _passed(transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Quantity, Quantity]:
     """The reads that sending and the writes that receiving costs; results that are gathered pass on as they are made."""
     consumer, maker = transfer.consumer, transfer.maker
-    received = transfer.values * plan.space.copies(consumer.operand(transfer.tensor).parts, consumer.spread)
+    received = transfer.values * consumer.walk.copies(consumer.operand(transfer.tensor))
     if artifact is None:
         return (transfer.values if transfer.multicast else 0), received
     if transfer.tensor not in artifact.per_pe:
         return 0, 0
     if transfer.multicast:
-        return received / active_pes(plan, maker), received / active_pes(plan, consumer)
-    return 0, transfer.values * plan.space.copies(maker.result.parts, maker.spread) / active_pes(plan, consumer)
+        return received / active_pes(maker), received / active_pes(consumer)
+    return 0, transfer.values * maker.walk.copies(maker.result) / active_pes(consumer)
 
 
 def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting,
@@ -113,10 +113,10 @@ def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artif
         if maker is None:
             continue
         again = 1 - 1 / plan.space.extent(loop)
-        values = plan.space.size(maker.result.parts) * plan.space.copies(maker.result.parts, maker.spread) * again
+        values = maker.walk.distinct(maker.result, maker.loops) * maker.walk.copies(maker.result) * again
         unit = maker.unit.name
-        yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(plan, maker), costs[unit].write_pj)
+        yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(maker), costs[unit].write_pj)
         for transfer in counts.transfers:
             if transfer.tensor == tensor and tensor in artifact.per_pe:
                 yield Charge(f"{transfer.receiver}_registers", "read", tensor,
-                             values / active_pes(plan, transfer.consumer), costs[transfer.receiver].read_pj)
+                             values / active_pes(transfer.consumer), costs[transfer.receiver].read_pj)

@@ -17,7 +17,7 @@ from accelerator_sim.machine import Machine
 from accelerator_sim.plan import Plan, Shape, make_plan
 from accelerator_sim.quantities import Quantity
 from accelerator_sim.schedule import StageTime, bound_of, stage_time
-from einsum_cascades.ir import Cascade
+from einsum_cascades.ir import Cascade, accesses
 
 TYPED = "typed"
 OVERLAPPED = "overlapped"
@@ -116,7 +116,16 @@ def _energy(machine: Machine, charges: list[Charge] | tuple[Charge, ...]) -> dic
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:
-    filtered = [w.name for works in plan.works for w in works if w.density < 1]
-    if not filtered:
-        return ()
-    return (f"A9: predicates of {', '.join(filtered)} save operations' energy, but no time and no traffic",)
+    works = [w for works in plan.works for w in works]
+    notes = []
+    skipping = [w.name for w in works if w.frame.conditions]
+    if skipping:
+        notes.append(f"A9: predicates of {', '.join(skipping)} save the operations that they leave out, and time and traffic "
+                     f"where they leave out whole iterations")
+    unknown = [w.name for w in works if w.frame.unknown]
+    if unknown:
+        notes.append(f"A9: predicates of {', '.join(unknown)} depend on data and count as if they held")
+    gathers = [f"{window.tensor} in {w.name}" for w in works for o in w.operands for window in o.windows if accesses(window.index)]
+    if gathers:
+        notes.append(f"A20: gathers of {', '.join(gathers)} count as many values as they have points, at most all of a tile")
+    return tuple(notes)

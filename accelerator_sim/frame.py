@@ -9,18 +9,42 @@ from dataclasses import dataclass
 from accelerator_sim.design import Design, Stage
 from accelerator_sim.operators import counted
 from einsum_cascades.errors import DesignError, suggest
-from einsum_cascades.ir import Access, Cascade, Einsum, Expr, accesses
+from einsum_cascades.indices import composite
+from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, accesses, coords, transform
 from einsum_cascades.structure import structure
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A dimension of a tensor whose index is no rank: a window (``p + j``), a stride, a clamp, or a gather (``I[p,j]``).
+
+    ``index`` is over whole ranks (a composite by its name), ``rank`` the rank that the dimension is as long as, if any,
+    ``parts`` the parts of the ranks that it mentions.
+    """
+
+    tensor: str
+    index: Expr
+    rank: str | None
+    parts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Operand:
-    """One tensor that an Einsum reads or writes: ``parts`` are the parts of ranks that its index walks, instances
-    included, and ``state`` those without the rank that it iterates over, if any."""
+    """One tensor that an Einsum reads or writes.
+
+    ``parts`` are the parts of ranks that its plain indices walk, instances included, ``windows`` its other dimensions;
+    ``state`` are the parts without the rank that it iterates over, if any.
+    """
 
     tensor: str
     parts: frozenset[str]
     state: frozenset[str]
+    windows: tuple[Window, ...] = ()
+
+    @property
+    def walked(self) -> frozenset[str]:
+        """The parts that any of its indices mentions: a loop over one of them changes its tile."""
+        return self.parts.union(*(w.parts for w in self.windows))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,6 +54,7 @@ class EinsumFrame:
     ``parts`` are those of its iteration space, instances included, ``loops`` all its loops, outer to inner.
     ``operands`` are the distinct reads of its bodies, ``result`` what it writes, ``operators`` how many of each it
     performs at a point, before a unit fuses any; ``sums_product`` says that a sum of products may be fused.
+    ``conditions`` leave out points, over whole ranks; those that depend on data are ``unknown``.
     """
 
     einsum: Einsum
@@ -39,6 +64,8 @@ class EinsumFrame:
     result: Operand
     operators: Mapping[str, int]
     sums_product: bool
+    conditions: tuple[Expr, ...]
+    unknown: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +73,7 @@ class Frame:
     """A cascade under a design.
 
     ``parts`` are the parts of each rank, outer to inner. ``einsums`` by nest. ``crossing`` holds, by stage, the
-    tensors that come from or go to the outermost memory. ``filtered`` are Einsums with predicates.
+    tensors that come from or go to the outermost memory.
     """
 
     cascade: Cascade
@@ -54,7 +81,6 @@ class Frame:
     parts: Mapping[str, tuple[str, ...]]
     einsums: tuple[tuple[EinsumFrame, ...], ...]
     crossing: Mapping[str, frozenset[str]]
-    filtered: frozenset[str]
 
 
 _KEPT: OrderedDict[tuple[int, int], Frame] = OrderedDict()
@@ -84,7 +110,7 @@ def _made(cascade: Cascade, design: Design) -> Frame:
     crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
     for stage in design.stages:
         _check_names(design, stage, frames)
-    return Frame(cascade, design, parts, frames, crossing, _filtered(cascade))
+    return Frame(cascade, design, parts, frames, crossing)
 
 
 def _parts(cascade: Cascade, design: Design) -> dict[str, tuple[str, ...]]:
@@ -128,26 +154,42 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int) -
                           f"'instances' without it")
     reads = tuple(dict.fromkeys(_operand(cascade, design, place, a) for b in einsum.bodies for a in accesses(b)))
     operators, sums_product = counted(cascade, einsum)
+    conditions, unknown = _conditions(cascade, einsum)
     return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
                        design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
-                       _operand(cascade, design, place, einsum.output), operators, sums_product)
+                       _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, unknown)
 
 
 def _operand(cascade: Cascade, design: Design, place: str, access: Access) -> Operand:
+    found = structure(cascade)
     walked: list[str] = list(design.mapping.instances)
-    for index in access.indices:
+    windows: list[Window] = []
+    for dimension, index in enumerate(access.indices):
         parts = design.mapping.parts_of_index(index)
-        if parts is None:
-            raise _unsupported(place, _shown(access), "an index that is no rank, partition or slot")
-        walked += parts
-    iterative = structure(cascade).iterative.get(access.tensor)
+        if parts is not None:
+            walked += parts
+            continue
+        over = frozenset(p for r in coords(index) for p in design.mapping.partitions.get(r, (r,)))
+        windows.append(Window(access.tensor, folded(index), found.dimensions[access.tensor][dimension], over))
+    iterative = found.iterative.get(access.tensor)
     slots = design.mapping.partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
-    return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots))
+    return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots), tuple(windows))
 
 
-def _shown(expr: Expr) -> str:
-    from einsum_cascades.printing import expr_text
-    return expr_text(expr)
+def folded(expr: Expr) -> Expr:
+    """Returns an expression with each composite such as ``m1*M0 + m0`` as the coordinate of its own name."""
+    def fold(node: Expr) -> Expr:
+        made = composite(node)
+        return Coord(made.name) if made is not None and made.name is not None else node
+    return transform(expr, fold)
+
+
+def _conditions(cascade: Cascade, einsum: Einsum) -> tuple[tuple[Expr, ...], bool]:
+    """The predicates that leave out points, and whether there are some that depend on data."""
+    from einsum_cascades.analysis.presence import presence
+    found = [folded(c.expr) for c in presence(cascade)[einsum] if not c.bounds]
+    known = tuple(c for c in found if not accesses(c))
+    return known, len(known) < len(found)
 
 
 def _unsupported(place: str, got: str, what: str) -> DesignError:
@@ -219,8 +261,3 @@ def _check_homes(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, 
                     raise DesignError(
                         f"design {design.id!r}: tensor {tensor!r}: Einsum {frame.einsum.name!r} cannot find it, got it kept in "
                         f"no memory of the nest of {frames[n][0].einsum.name!r}; keep it, forward it, or send it off_chip")
-
-
-def _filtered(cascade: Cascade) -> frozenset[str]:
-    from einsum_cascades.analysis.presence import presence
-    return frozenset(e.name for e, conditions in presence(cascade).items() if any(not c.bounds for c in conditions))

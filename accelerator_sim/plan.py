@@ -16,6 +16,7 @@ from accelerator_sim.machine import BITS_PER_BYTE, ComputeUnit, Machine
 from accelerator_sim.operators import per_point
 from accelerator_sim.quantities import Quantity, ceil_div, chosen, larger, smaller
 from accelerator_sim.space import Space
+from accelerator_sim.walk import Ties, Walk
 from einsum_cascades.errors import DesignError, UnknownNameError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.mapping import Nest
@@ -39,17 +40,16 @@ class Shape:
 class Work:
     """One Einsum on its unit.
 
-    ``spread`` are the PEs along the parts that are spread over the unit, ``operators`` the counts for each point,
-    with ``absorbed`` those that take no cycle. ``density`` is the share of points that predicates leave.
+    ``walk`` is how it goes through its iteration space, ``operators`` the counts for each point, with ``absorbed`` those
+    that take no cycle.
     """
 
     frame: EinsumFrame
     nest: Nest
     binding: Binding
     unit: ComputeUnit
-    spread: Mapping[str, Quantity]
+    walk: Walk
     operators: Mapping[str, int]
-    density: float
 
     @property
     def name(self) -> str:
@@ -65,6 +65,11 @@ class Work:
     def loops(self) -> tuple[str, ...]:
         """All its loops, outer to inner."""
         return self.frame.loops
+
+    @property
+    def spread(self) -> Mapping[str, Quantity]:
+        """The PEs along the parts that are spread over its unit."""
+        return self.walk.spread
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -156,7 +161,7 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape) 
 
     def planned(sized: Mapping[str, Quantity]) -> Plan:
         space = Space(extents, frame.parts, sized)
-        return Plan(frame, machine, shape, space, _works(frame, machine, shape))
+        return Plan(frame, machine, shape, space, _works(frame, machine, space))
 
     for part, rule in free:
         sizes[part] = _largest(frame, machine, part, rule, sizes, extents,
@@ -238,7 +243,7 @@ def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mappi
     return largest_divisor(tiles, larger(smaller(room, tiles), 1))
 
 
-def _works(frame: Frame, machine: Machine, shape: Shape) -> tuple[tuple[Work, ...], ...]:
+def _works(frame: Frame, machine: Machine, space: Space) -> tuple[tuple[Work, ...], ...]:
     design = frame.design
     found = []
     for nest, binding, frames in zip(design.mapping.nests, design.bindings, frame.einsums, strict=True):
@@ -249,24 +254,18 @@ def _works(frame: Frame, machine: Machine, shape: Shape) -> tuple[tuple[Work, ..
             spread = {part: unit.dimensions[side] for part, side in binding.spread[name].items() if part in einsum.parts}
             operators = per_point(einsum.operators, einsum.sums_product, unit.cycles,
                                   f"design {design.id!r}: Einsum {name!r}", unit.name)
-            density = _density(frame, einsum, shape) if name in frame.filtered else 1.0
-            own.append(Work(einsum, nest, binding, unit, spread, operators, density))
+            walk = Walk(name, space, einsum.parts, einsum.loops, spread, _ties(einsum, nest, binding, frames))
+            own.append(Work(einsum, nest, binding, unit, walk, operators))
         found.append(tuple(own))
     return tuple(found)
 
 
-def _density(frame: Frame, einsum: EinsumFrame, shape: Shape) -> float:
-    """The share of an Einsum's points that predicates leave: energy is spent on these, time on all of them."""
-    from einsum_cascades.analysis.counting import count
-    from einsum_cascades.analysis.presence import presence
-    from einsum_cascades.structure import structure
-    ranks = einsum.einsum.ranks
-    missing = [r for r in ranks if r not in shape.extents]
-    if missing:
-        raise DesignError(f"Einsum {einsum.einsum.name!r}: a predicate over a part that the design sizes cannot be counted, "
-                          f"got rank {missing[0]!r}; give its extent (--extent {missing[0]}=...)")
-    present = count(ranks, presence(frame.cascade)[einsum.einsum], structure(frame.cascade).composites, shape.extents)
-    whole = 1
-    for rank in ranks:
-        whole *= shape.extents[rank]
-    return float(present.value.constant or 0) / whole
+def _ties(einsum: EinsumFrame, nest: Nest, binding: Binding, frames: tuple[EinsumFrame, ...]) -> Ties | None:
+    """An Einsum skips iterations that hold none of its points, and, where its nest does, those of the shared loops in which
+    no Einsum with a predicate has any."""
+    if einsum.conditions:
+        return Ties(einsum.conditions, einsum.loops)
+    drivers = [f.conditions for f in frames if f.conditions]
+    if not binding.skip_empty or not drivers or any(set(d) != set(drivers[0]) for d in drivers):
+        return None
+    return Ties(drivers[0], tuple(x for x in nest.loops if x in einsum.loops))

@@ -53,7 +53,10 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
 def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
     works = {w.name: w for w in plan.stage_works(stage)}
     loops = _epoch_loops(plan, stage, works)
-    epochs = plan.space.size((*plan.design.mapping.instances, *loops))
+    # All Einsums of the loops' ranks go through the same epochs; where some skip iterations, the others still need them.
+    epochs: Quantity = 0
+    for work in works.values():
+        epochs = larger(epochs, work.walk.rounds(loops))
     total: Quantity = 0
     for phase in stage.schedule.phases:
         if phase.drain is not None:
@@ -77,13 +80,12 @@ def _epoch_loops(plan: Plan, stage: Stage, works: Mapping[str, Work]) -> tuple[s
     missing = [name for name in works if name not in named]
     if missing:
         raise DesignError(f"{place}: Einsum {missing[0]!r} runs in no phase, got phases of {', '.join(named)}; add it to one")
-    return tuple(x for x in plan.design.nest(stage.nests[0]).loops if x not in plan.design.mapping.instances)
+    return plan.design.nest(stage.nests[0]).loops
 
 
 def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Work], loops: tuple[str, ...],
                   counts: StageCounts) -> Quantity:
     """The cycles of one phase over all epochs: epochs in which more Einsums are active are longer."""
-    instances = plan.design.mapping.instances
     active: dict[frozenset[str], list[Work]] = {}
     for name in phase.einsums:
         own = frozenset(x for x in loops if x in works[name].loops)
@@ -94,7 +96,12 @@ def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Wo
             raise DesignError(f"design {plan.design.id!r}: stage {stage.name!r}: phases: Einsums of one phase must share their "
                               f"loops or have fewer of them, got loops {', '.join(sorted(wider))} and "
                               f"{', '.join(sorted(narrower))}; put them in different phases")
-    rounds = [plan.space.size((*instances, *own)) for own in classes]
+    rounds: list[Quantity] = []
+    for own in classes:
+        most: Quantity = 0
+        for work in active[own]:
+            most = larger(most, work.walk.rounds(own))
+        rounds.append(most)
     total: Quantity = 0
     length: Quantity = 0
     running: dict[str, Quantity] = {}

@@ -212,7 +212,7 @@ def _nest(entry: Fields) -> tuple[Nest, Binding]:
     nest = Nest(einsums, entry.texts("loops", default=()), {name: inner.texts(name) for name in inner.keys()},
                 {e: tuple(spread[e]) for e in einsums})
     binding = Binding(MappingProxyType(unit), MappingProxyType(spread), MappingProxyType(kept),
-                      _lists(entry, "forward"), _lists(entry, "absorbed"))
+                      _lists(entry, "forward"), _lists(entry, "absorbed"), entry.flag("skip_empty", default=False))
     entry.finish()
     return nest, binding
 

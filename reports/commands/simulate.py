@@ -43,5 +43,6 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
 
     def text() -> str:
         from reports.tables import sections
-        return sections(document)
+        stages = [{"stage": name, **values} for name, values in document["stages"].items()]
+        return sections({**document, "stages": stages})
     emit(document, as_json, text)
