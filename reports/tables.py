@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,14 +14,15 @@ _GAP = "  "
 _NARROWEST = 24
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Returns rows as aligned text under their columns' names; numbers stand at the right.
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Collection[str] = ()) -> str:
+    """Returns rows as aligned text under their columns' names; numbers and the columns of ``right`` stand at the right.
 
     On a terminal that is too narrow the last column is folded.
     """
     values = [list(row) for row in rows]
-    numeric = [all(_is_number(row[i]) or row[i] is None for row in values) and any(_is_number(row[i]) for row in values)
-               for i in range(len(columns))]
+    numeric = [name in right or any(_is_number(row[i]) for row in values)
+               and all(_is_number(row[i]) or row[i] is None for row in values)
+               for i, name in enumerate(columns)]
     cells = [[shown(value) for value in row] for row in values]
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
     if not numeric[-1]:

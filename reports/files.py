@@ -1,0 +1,52 @@
+"""Files that a command writes into a folder: checked before the work starts, each written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from einsum_cascades.errors import FusebenchError
+
+
+class OutputError(FusebenchError):
+    """A folder or file that cannot be written."""
+
+
+def output_folder(path: str) -> Path:
+    """Returns a folder to write to, made where there is none.
+
+    Raises: OutputError where it has no name, is a file, or cannot be made or written to.
+    """
+    if not path.strip():
+        raise OutputError(f"folder: it has no name, got {path!r}; name one, such as 'results'")
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{path}: folder: it is a file, got {folder.name!r}; name a folder, or another name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: folder: it cannot be written to, got permissions {oct(folder.stat().st_mode & 0o777)}; change them")
+    return folder
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Writes a file and returns its path; an interrupted run leaves what was there before.
+
+    Raises: OutputError where it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return path
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: it cannot be written, got {error.strerror or str(error)!r}; check the folder and its permissions")
