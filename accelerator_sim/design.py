@@ -81,10 +81,12 @@ class Schedule:
     """How the work of a stage overlaps.
 
     Without phases, units overlap freely: the busiest decides. With phases, an epoch is one round of the shared loops
-    of the stage's only nest, and takes the sum of its phases, each as long as its longest unit.
+    of the stage's only nest, and takes the sum of its phases, each as long as its longest unit. A ``pipelined`` stage
+    overlaps as far as units and dependencies allow, and takes the time to fill its pipeline.
     """
 
     phases: tuple[Phase, ...] = ()
+    pipelined: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from einsum_cascades.ir import Cascade, accesses
 
 TYPED = "typed"
 OVERLAPPED = "overlapped"
+DERIVED = "derived"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Estimate:
     ``latency_s`` in seconds, ``latency_cycles`` at the machine's clock, ``dram_bytes`` read and written;
     ``utilization`` of each compute unit (busy PE-cycles over its PEs' cycles); ``energy_pj`` and ``area_mm2`` by
     component and in ``total``. ``bound`` names what decides the latency, ``schedule`` whether phases were typed in
-    the design or units overlap freely. ``stages`` holds the time of each stage, ``notes`` what was assumed for this
+    the design, the overlap was derived from units and dependencies, or units overlap freely. ``stages`` holds the time of each stage, ``notes`` what was assumed for this
     cascade. ``valid`` is True, or for a batch where everything fits; elsewhere the numbers mean nothing.
     """
 
@@ -66,8 +67,17 @@ class Estimate:
                 "latency_cycles": self.latency_cycles, "dram_bytes": self.dram_bytes,
                 "utilization": dict(self.utilization), "energy_pj": dict(self.energy_pj), "area_mm2": dict(self.area_mm2),
                 "bound": self.bound, "schedule": self.schedule, "accounting": self.accounting, "notes": list(self.notes),
-                "stages": {name: {"compute_cycles": t.compute_cycles, "memory_s": t.memory_s, "latency_s": t.latency_s,
-                                  "dram_bytes": t.bytes_moved} for name, t in self.stages.items()}}
+                "stages": {name: _stage(time) for name, time in self.stages.items()}}
+
+
+def _stage(time: StageTime) -> dict[str, object]:
+    found: dict[str, object] = {"compute_cycles": time.compute_cycles, "memory_s": time.memory_s,
+                                "latency_s": time.latency_s, "dram_bytes": time.bytes_moved}
+    if time.pipeline is not None:
+        found.update(fill_cycles=time.pipeline.fill_cycles, resource_cycles=time.pipeline.resource_cycles,
+                     recurrence_cycles=time.pipeline.recurrence_cycles, epochs=time.pipeline.epochs,
+                     circle=" -> ".join(time.pipeline.circle) if time.pipeline.circle else None)
+    return found
 
 
 def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, accounting: str = PHYSICAL) -> Estimate:
@@ -94,9 +104,10 @@ def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, a
         charges += stage_energy(plan, stage, counted, accounting)
     cycles = latency * machine.clock_hz
     utilization = {machine.units[name].label: value / (machine.units[name].pes * cycles) for name, value in busy.items()}
-    typed = any(stage.schedule.phases for stage in design.stages)
+    schedule = TYPED if any(s.schedule.phases for s in design.stages) else \
+        DERIVED if any(s.schedule.pipelined for s in design.stages) else OVERLAPPED
     return Estimate(design.id, machine.id, accounting, latency, cycles, moved, utilization, _energy(machine, charges),
-                    machine_area(machine), bound_of(plan, times), TYPED if typed else OVERLAPPED, times, plan.valid,
+                    machine_area(machine), bound_of(plan, times), schedule, times, plan.valid,
                     _notes(plan), plan, counts)
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from accelerator_sim.counts import StageCounts
 from accelerator_sim.design import Phase, Stage
+from accelerator_sim.pipeline import Pipeline, pipeline
 from accelerator_sim.plan import Plan, Work
 from accelerator_sim.quantities import Quantity, is_array, larger
 from einsum_cascades.errors import DesignError
@@ -21,13 +22,15 @@ from einsum_cascades.errors import DesignError
 @dataclass(frozen=True, eq=False)
 class StageTime:
     """``compute_cycles`` of the units, ``memory_s`` of the outermost memory, and the longer of both as ``latency_s``.
-    ``unit_cycles`` are the steps that each unit works."""
+    ``unit_cycles`` are those that each unit works. Of a pipelined stage, ``pipeline`` says how it was derived; the time to
+    fill it is part of the latency, not of the compute cycles."""
 
     compute_cycles: Quantity
     memory_s: Quantity
     latency_s: Quantity
     unit_cycles: Mapping[str, Quantity]
     bytes_moved: Quantity
+    pipeline: Pipeline | None = None
 
 
 def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
@@ -36,8 +39,13 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
     unit_cycles: dict[str, Quantity] = {}
     for work in works:
         unit_cycles[work.unit.name] = unit_cycles.get(work.unit.name, 0) + counts.cycles[work.name]
+    derived: Pipeline | None = None
+    fill: Quantity = 0
     if stage.schedule.phases:
         compute = _phased(plan, stage, counts)
+    elif stage.schedule.pipelined:
+        derived = pipeline(plan, stage, counts)
+        compute, fill = derived.steady_cycles, derived.fill_cycles
     else:
         compute = 0
         for cycles in unit_cycles.values():
@@ -47,7 +55,10 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
     for tensor, access in counts.memories.get(memory.name, {}).items():
         moved = moved + (access.reads + access.writes) * plan.value_bytes(tensor)
     memory_s = 0.0 if memory.bytes_per_s is None else moved / memory.bytes_per_s
-    return StageTime(compute, memory_s, larger(compute / plan.machine.clock_hz, memory_s), unit_cycles, moved)
+    latency = larger(compute / plan.machine.clock_hz, memory_s)
+    if derived is not None:
+        latency = latency + fill / plan.machine.clock_hz
+    return StageTime(compute, memory_s, latency, unit_cycles, moved, derived)
 
 
 def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:

@@ -246,7 +246,10 @@ def _schedule(stage: Fields) -> Schedule:
         if (drain is None) == (not einsums):
             phase.fail("", "a phase either runs Einsums or drains a unit", list(einsums), "give 'run' or 'drain'")
         phases.append(Phase(einsums, drain))
-    return Schedule(tuple(phases))
+    kind = stage.choice("schedule", ("free", "pipelined"), default="free")
+    if phases and kind != "free":
+        stage.fail("schedule", "a stage has phases or is pipelined", kind, "remove one of both")
+    return Schedule(tuple(phases), kind == "pipelined")
 
 
 def _artifact(top: Fields) -> ArtifactAccounting | None:
