@@ -1,0 +1,207 @@
+"""A reduction that was taken apart, put together again as lines: inner reductions, then what stands outside of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from einsum_cascades.ir import Access, Call, Cascade, Einsum, Expr, Extent, Reduction, coords, unique
+from einsum_cascades.operators import REDUCTIONS
+from einsum_cascades.printing import expr_text
+from einsum_cascades.rewrites.algebra import Signed, product_of, ring_of, sum_of
+from einsum_cascades.rewrites.draft import Draft
+from einsum_cascades.rewrites.editing import conjunction, outermost
+from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.rewrites.separation import Separation
+from einsum_cascades.rewrites.support import Condition, Support
+from einsum_cascades.rewrites.terms import Deviation, Phase, Term
+
+
+@dataclass(frozen=True)
+class Summand:
+    """``sign * numerator * outer``, where the numerator still has the ranks ``kept`` that the line reduces."""
+
+    sign: int
+    numerator: Access | None
+    outer: Signed
+    kept: tuple[str, ...] = ()
+
+
+class Assembly:
+    """Writes the lines of one separation into a draft."""
+
+    def __init__(self, draft: Draft, parts: Separation) -> None:
+        self.draft, self.parts, self.line = draft, parts, parts.line
+        self.reduced = self.line.reduced_ranks
+        support = draft.support
+        self.own = support.predicates(parts.own)
+        self.present = {k: c for k, c in (support.of(self.line.body) | support.predicates(parts.guards)).items()
+                        if k not in self.own}
+
+    # --- expressions ---
+
+    def phase(self, phase: Phase, guards: tuple[Expr, ...], name: str) -> Access:
+        """Returns a read of a line for ``op((inner + outer) * scale)``, filtered by the guards on its ranks."""
+        expr = phase_expr(phase, self.draft.cascade)
+        ranks = tuple(r for r in (*self.line.ranks, *coords(expr)) if r in coords(expr))
+        where = self._needed(expr, tuple(g for g in guards if set(coords(g)) <= set(ranks)))
+        return self.draft.define(name, unique(ranks), expr, None, where)
+
+    def deviation(self, deviation: Deviation) -> Expr:
+        """Returns ``inner + outer``."""
+        return sum_of(self.parts.ring, (*deviation.inner, *deviation.outer))
+
+    def _needed(self, expr: Expr, guards: tuple[Expr, ...]) -> Expr | None:
+        return conjunction(missing(self.draft.support, guards, expr))
+
+    # --- inner reductions ---
+
+    def numerator(self, term: Term, mixtures: tuple[Expr, ...], name: str) -> Summand:
+        """Adds the reduction of a term's inner factors and mixtures, and returns it with the factors outside."""
+        ring = self.parts.ring
+        reduced = (*self.reduced, *term.ranks)
+        outside = list(term.outer)
+        inner = list(term.inner)
+        if not mixtures and not any(set(coords(f)) & set(reduced) for _, f in inner):
+            outside, inner = outside + inner, []
+        self._check_outer(outside)
+        body = product_of(ring, (*((1, m) for m in mixtures), *inner))
+        guards = self._guards(term, body)
+        mentioned = {*coords(body), *(r for g in guards for r in coords(g))}
+        missing = tuple(r for r in reduced if r not in mentioned)
+        if missing:
+            return self._constant(term, outside, inner or list(((1, m) for m in mixtures)), missing, name)
+        kept = tuple(r for r in reduced if r != self.parts.rank and any(r in coords(f) for _, f in outside))
+        return Summand(term.sign, self.reduce(name, body, guards, reduced, kept, mentioned), tuple(outside), kept)
+
+    def reduce(self, name: str, body: Expr, guards: tuple[Expr, ...], reduced: tuple[str, ...], kept: tuple[str, ...],
+               mentioned: set[str], reduction: str | None = None) -> Access:
+        """Adds a reduction of a body over the reduced ranks that are not kept; ``guards`` only skip terms."""
+        draft = self.draft
+        ranks = (*(r for r in self.line.output_ranks if r in mentioned), *kept)
+        guards = missing(draft.support, guards, body)
+        # A predicate on kept ranks alone would make the result absent, where it has to be the identity.
+        early = tuple(g for g in guards if set(coords(g)) <= set(ranks))
+        if early:
+            every = unique((*ranks, *(r for r in reduced if r in {*mentioned})))
+            body = draft.define("W" + self.line.name, every, body, None, conjunction(early))
+        gone = tuple(r for r in reduced if r not in kept)
+        op = reduction or self.parts.reduction
+        head = None if op == "sum" and set(gone) <= set(coords(body)) else Reduction(op, gone)
+        return draft.define(name, ranks, body, head, conjunction(g for g in guards if g not in early))
+
+    def _guards(self, term: Term, body: Expr) -> tuple[Expr, ...]:
+        """The predicates of a term: its own, and those that say where reads that it has lost were present."""
+        support = self.draft.support
+        known = support.of(body)
+        guards = {k: c for k, c in support.predicates(term.guards).items() if k not in self.own}
+        guards |= {k: c for k, c in self.present.items() if k not in known}
+        return tuple(self.predicate(c) for c in guards.values())
+
+    def predicate(self, condition: Condition) -> Expr:
+        """Returns a condition as a predicate.
+
+        Raises: IllegalRewriteError where it is none.
+        """
+        if not condition.is_predicate:
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: where its terms are present is not known as a predicate, "
+                                      f"got {expr_text(condition.expr)}; give that read a line of its own")
+        return condition.expr
+
+    def _constant(self, term: Term, outside: list[tuple[int, Expr]], inner: list[tuple[int, Expr]],
+                  missing: tuple[str, ...], name: str) -> Summand:
+        """A term that does not change along some reduced ranks: it counts once for each of their elements."""
+        if self.parts.reduction != "sum":
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {missing[0]!r}, got it inside of "
+                                      f"{self.parts.reduction!r}; give it a line of its own")
+        if not self.present and not term.guards and self.parts.line.where is None:
+            sizes: Signed = tuple((1, Extent(r.upper())) for r in missing)
+            if not inner:
+                return Summand(term.sign, None, (*sizes, *outside))
+            body = product_of(self.parts.ring, inner)
+            reduced = tuple(r for r in (*self.reduced, *term.ranks) if r not in missing)
+            kept = tuple(r for r in reduced if any(r in coords(f) for _, f in outside))
+            return Summand(term.sign, self.reduce(name, body, (), reduced, kept, set(coords(body))), (*sizes, *outside), kept)
+        if inner or term.ranks:
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {missing[0]!r}, but where it is "
+                                      f"present does; give it a line of its own")
+        return Summand(term.sign, self.count(term.guards), tuple(outside))
+
+    def count(self, guards: tuple[Expr, ...] = ()) -> Access:
+        """Adds the number of present terms."""
+        witness = self.witness()
+        counting = next(n for n, r in REDUCTIONS.items() if r.merged_by == "sum")
+        every = (*guards, *(c.expr for c in self.present.values() if c.is_predicate))
+        mentioned = {*coords(witness), *(r for g in every for r in coords(g))}
+        return self.reduce("C" + self.line.name, witness, every, self.reduced, (), mentioned, counting)
+
+    def witness(self) -> Expr:
+        """A read, or a product of reads, that is present exactly where the body is."""
+        draft = self.draft
+        reads = [a for a in self._leaves() if set(coords(a)) & set(self.reduced)]
+        whole = {k for k, c in self.present.items() if not c.is_predicate}
+        for access in reads:
+            if whole <= set(draft.support.of(access)) and set(self.reduced) <= set(coords(access)):
+                return access
+        needed = [a for a in reads if set(draft.support.of(a)) & whole or set(coords(a)) & set(self.reduced)]
+        return product_of(self.parts.ring, [(1, a) for a in dict.fromkeys(needed)])
+
+    def _leaves(self) -> list[Access]:
+        found: list[Access] = []
+        for term in self.parts.terms:
+            for expr in (*(f for _, f in term.inner), *(e for p in term.phases for _, e in p.inner),
+                         *(e for d in term.deviations for _, e in d.inner)):
+                found += [a for a in outermost(expr) if a not in found]
+        return found
+
+    def _check_outer(self, factors: list[tuple[int, Expr]]) -> None:
+        for _, factor in factors:
+            loose = [k for k in self.draft.support.of(factor) if k not in self.own]
+            if loose:
+                raise IllegalRewriteError(f"tensor {self.line.name!r}: a factor that may be absent cannot leave the reduction, got "
+                                          f"it in {self.line.name}; filter the line as the factor is filtered")
+
+    # --- the line itself ---
+
+    def finish(self, summands: list[Summand]) -> None:
+        """Replaces the line by what stands outside of the inner reductions."""
+        ring, line, draft = self.parts.ring, self.line, self.draft
+        direct = len(summands) == 1 and not self.parts.wrappers and not self.parts.is_mean and summands[0].sign > 0
+        terms = []
+        for summand in summands:
+            factors = (*(((1, summand.numerator),) if summand.numerator is not None else ()), *summand.outer)
+            expr = product_of(ring, factors)
+            if summand.kept and not direct:
+                ranks = tuple(r for r in line.output_ranks if r in coords(expr))
+                expr = draft.define("P" + line.name, ranks, expr, Reduction(self.parts.reduction, summand.kept))
+            terms.append((summand.sign, expr))
+        body = sum_of(ring, terms)
+        if self.parts.is_mean:
+            assert ring.div is not None
+            body = Call(ring.div, (body, self._number()))
+        for wrapper in reversed(self.parts.wrappers):
+            body = wrapper.around(body)
+        head = Reduction(self.parts.reduction, summands[0].kept) if direct and summands[0].kept else None
+        if head is not None and head.op == "sum":
+            head = None
+        draft.replace(Einsum(line.outputs, (body,), head, conjunction(self.parts.own), line.span))
+
+    def _number(self) -> Expr:
+        if not self.present and self.line.where is None:
+            sizes: Signed = tuple((1, Extent(r.upper())) for r in self.reduced)
+            return product_of(self.parts.ring, sizes)
+        return self.count()
+
+def missing(support: Support, guards: Iterable[Expr], expr: Expr) -> tuple[Expr, ...]:
+    """Returns the predicates that do not hold already wherever an expression is present."""
+    known = support.of(expr)
+    return tuple(c.expr for k, c in support.predicates(guards).items() if k not in known)
+
+
+def phase_expr(phase: Phase, cascade: Cascade) -> Expr:
+    """Returns ``op((inner + outer) * scale)``."""
+    ring = ring_of(phase.plus, cascade)
+    assert ring is not None
+    return Call(phase.op, (product_of(ring, ((1, sum_of(ring, (*phase.inner, *phase.outer))), *phase.scale)),))
+
+

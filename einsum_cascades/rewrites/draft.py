@@ -1,0 +1,106 @@
+"""A cascade under construction: lines are added and replaced, and a definition that is there already is used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Num, Reduction
+from einsum_cascades.rewrites.canonical import Canon, Key
+from einsum_cascades.rewrites.editing import Names, bare_ranks, coordinates, edited
+from einsum_cascades.rewrites.support import Support
+from einsum_cascades.structure import Iteration
+
+
+class Draft:
+    """The lines of a cascade while a rewrite changes them; ``canon`` and ``support`` know the new lines too."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+        self.einsums, self.inits = list(cascade.einsums), list(cascade.inits)
+        self.names = Names(cascade)
+        self.canon = Canon(cascade)
+        self.support = Support(cascade, self.canon)
+        self.producers: dict[str, Einsum] = dict(self.canon.producers)
+        self.canon.producers = self.support.producers = self.producers
+        self.iterative = dict(self.canon.iterative)
+        self.canon.iterative = self.support.iterative = self.iterative
+        self._known: dict[Key, str] = {}
+        self._place = len(self.einsums)
+        for line in cascade.einsums:
+            if len(line.outputs) == 1 and line.name not in self.canon.iterative:
+                names = bare_ranks(line.output)
+                if names is not None:
+                    self._known.setdefault(self._key(names, line.body, line.reduction, line.where), line.name)
+
+    def begin(self, tensor: str) -> None:
+        """New lines go before the line that defines a tensor."""
+        self._place = next(i for i, e in enumerate(self.einsums) if any(o.tensor == tensor for o in e.outputs))
+
+    def _key(self, ranks: Iterable[str], body: Expr, reduction: Reduction | None, where: Expr | None) -> Key:
+        key = self.canon.key
+        # A sum that is not named is the same as one that is.
+        head = (reduction.op, frozenset(reduction.ranks), reduction.into) if reduction is not None and (
+            reduction.op != "sum") else None
+        return frozenset(ranks), key(body), head, None if where is None else key(where)
+
+    def define(self, name: str, ranks: Iterable[str], body: Expr, reduction: Reduction | None = None,
+               where: Expr | None = None) -> Access:
+        """Adds a line and returns a read of it; a line that says the same is read instead."""
+        ranks = tuple(ranks)
+        if reduction is None and where is None and isinstance(body, Access) and bare_ranks(body) == ranks:
+            return body
+        key = self._key(ranks, body, reduction, where)
+        if key in self._known:
+            line = self.producers[self._known[key]]
+            return Access(line.name, line.output.indices)
+        fresh = self.names.tensor(name)
+        line = Einsum((Access(fresh, coordinates(ranks)),), (body,), reduction, where)
+        self._known[key] = fresh
+        self._insert(line)
+        return line.output
+
+    def iterate(self, name: str, rank: str, others: tuple[str, ...], body: Callable[[str], Expr], seed: float,
+                where: Expr | None = None) -> str:
+        """Adds a tensor that iterates over ``rank`` (its first dimension) and returns its name.
+
+        ``body`` gives its right side from that name; slot 0 holds ``seed``.
+        """
+        fresh = self.names.tensor(name)
+        rest = coordinates(others)
+        self.inits.append(Einsum((Access(fresh, (Num(0.0), *rest)),), (Num(seed),)))
+        self.iterative[fresh] = Iteration(rank, 0, 1)
+        self._insert(Einsum((Access(fresh, (following(rank), *rest)),), (body(fresh),), None, where))
+        return fresh
+
+    def place(self, line: Einsum) -> None:
+        """Adds a line as it is."""
+        self._insert(line)
+
+    def _insert(self, line: Einsum) -> None:
+        self.einsums.insert(self._place, line)
+        self._place += 1
+        for out in line.outputs:
+            self.producers[out.tensor] = line
+
+    def replace(self, line: Einsum) -> None:
+        """Puts a line in the place of the one that defines the same tensor."""
+        i = next(i for i, e in enumerate(self.einsums) if e.outputs[0].tensor == line.outputs[0].tensor)
+        self.einsums[i] = line
+        for out in line.outputs:
+            self.producers[out.tensor] = line
+        # Keys that looked through the old line say the same still; its own definition is another now.
+        self._known = {k: v for k, v in self._known.items() if v != line.name}
+
+    def finish(self) -> Cascade:
+        """Returns the cascade, without the lines that its outputs do not need."""
+        return edited(self.cascade, self.einsums, self.inits)
+
+
+def following(rank: str) -> Expr:
+    """Returns the index of the next slot of an iterative rank."""
+    return Call("add", (Coord(rank), Num(1.0)))
+
+
+def plain(access: Access) -> tuple[str, ...]:
+    """Returns the ranks of a read at bare ranks."""
+    return tuple(i.rank for i in access.indices if isinstance(i, Coord))

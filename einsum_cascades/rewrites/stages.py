@@ -1,0 +1,114 @@
+"""Stages: the sweep of a rank in which each value can be had at the earliest, once the algebra has been used.
+
+A value of stage k needs k sweeps. A reduction reads statistics of the rank; those that can be taken out of it, by deferring a
+factor or by carrying it about a running reference, do not delay it. What cannot be taken apart does: its stage comes after
+theirs. So do results that keep the rank, and recurrences, where they read statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from einsum_cascades.analysis.presence import conjuncts
+from einsum_cascades.ir import Access, Cascade, Einsum
+from einsum_cascades.rewrites.algebra import ring_of
+from einsum_cascades.rewrites.editing import keeps
+from einsum_cascades.rewrites.flow import Flow
+from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.rewrites.separation import Separation, separation
+from einsum_cascades.rewrites.terms import InseparableError, Separator
+from einsum_cascades.structure import structure
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Why a line is not of an earlier stage: the error of taking it apart there, or None where it keeps the rank."""
+
+    line: Einsum
+    along: Access | None
+    outer: Access | None
+    why: str
+
+
+class Stages:
+    """Stages of the lines of a cascade along one rank; ``chosen`` may put a reduction later than it could be."""
+
+    def __init__(self, cascade: Cascade, rank: str, chosen: Mapping[str, int] | None = None) -> None:
+        self.cascade, self.rank = cascade, rank
+        self.flow = Flow(cascade, rank)
+        self.chosen = dict(chosen or {})
+        self.stage: dict[str, int] = {}
+        self.delays: dict[str, Delay] = {}
+        self.reductions: list[str] = []
+        for line in structure(cascade).order:
+            self._line(line)
+
+    @property
+    def needed(self) -> int:
+        """The sweeps that the rank needs."""
+        return max(self.stage.values(), default=1)
+
+    def outer(self, tensor: str, stage: int) -> Callable[[Access], bool]:
+        """Returns the test for reads that the definition of a tensor must be freed of to be of a stage."""
+        visited = self.flow.visits(tensor)
+
+        def is_outer(access: Access) -> bool:
+            return self.stage.get(access.tensor, 0) >= stage and self.flow.conflicts(visited, access)
+        return is_outer
+
+    def parts(self, tensor: str) -> Separation:
+        """Returns a reduction taken apart as its stage needs it.
+
+        Raises: IllegalRewriteError where it is none.
+        """
+        return separation(self.cascade, self.flow.producers[tensor], self.rank, self.outer(tensor, self.stage[tensor]))
+
+    def _line(self, line: Einsum) -> None:
+        if self.rank not in line.ranks:
+            found = max((self.stage.get(a.tensor, 0) for a in self._reads(line)), default=0)
+        else:
+            reduces = self.rank in line.reduced_ranks and not any(keeps(o, self.rank) for o in line.outputs)
+            is_result = reduces or any(o.tensor in self.flow.outputs or o.tensor in self.flow.seeds for o in line.outputs)
+            if not is_result:
+                return
+            found = max(self._earliest(line, reduces), self.chosen.get(line.name, 1))
+            if reduces:
+                self.reductions.append(line.name)
+        for out in line.outputs:
+            self.stage[out.tensor] = max(found, self.stage.get(out.tensor, 0))
+
+    def _reads(self, line: Einsum) -> list[Access]:
+        seeds = [s for o in line.outputs for s in self.flow.seeds.get(o.tensor, ())]
+        return [a for e in (line, *seeds) for a in e.reads]
+
+    def _earliest(self, line: Einsum, reduces: bool) -> int:
+        last = max(self.stage.values(), default=0) + 1
+        for stage in range(1, last + 1):
+            delay = self._delay(line, reduces, stage)
+            if delay is None:
+                return stage
+            self.delays[line.name] = delay
+        return last
+
+    def _delay(self, line: Einsum, reduces: bool, stage: int) -> Delay | None:
+        is_outer = self.outer(line.name, stage)
+        ring = ring_of("add", self.cascade)
+        assert ring is not None
+        finder = Separator(self.cascade, self.rank, is_outer, ring, line.ranks)
+        parts = [*line.bodies, *conjuncts(line.where), *(i for o in line.outputs for i in o.indices)]
+        late = [p for p in parts if finder.has_outer(p)]
+        if not late:
+            return None
+        if reduces:
+            try:
+                separation(self.cascade, line, self.rank, is_outer)
+                return None
+            except InseparableError as error:
+                return Delay(line, error.along, error.outer, error.why)
+            except IllegalRewriteError as error:
+                along, outer = finder.culprits(late[0])
+                return Delay(line, along, outer, str(error))
+        along, outer = finder.culprits(late[0])
+        kind = "iterates over" if any(o.tensor in self.flow.seeds for o in line.outputs) else "keeps"
+        return Delay(line, along, outer, f"{line.name} {kind} rank {self.rank!r}")
