@@ -12,6 +12,8 @@ from reports.options import Name, cascade_argument, extent_option, json_option
 from reports.output import emit
 
 _ACCOUNTINGS = ("physical", "fusemax-artifact")
+_TIMINGS = ("analytic", "no-overlap")
+_DATAFLOWS = ("ws", "os")
 
 
 @click.command(epilog="Examples: fusebench simulate attention:1pass --machine fusemax --design binding --workload bert "
@@ -26,23 +28,37 @@ _ACCOUNTINGS = ("physical", "fusemax-artifact")
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Another number of the machine; repeatable.")
 @click.option("--accounting", type=Name("accounting", _ACCOUNTINGS), default="physical", show_default=True,
               help="How energy is counted: as physics has it, or as the FuseMax artifact does.")
+@click.option("--timing", type=Name("timing", _TIMINGS), default="analytic", show_default=True,
+              help="Overlap as the design has it, or none at all: one product on a systolic array, as SCALE-Sim times it.")
+@click.option("--dataflow", type=Name("dataflow", _DATAFLOWS), help="Without overlap: weight- or output-stationary (default os).")
 @click.option("--explain", is_flag=True, help="Split the energy down to action x count x cost.")
 @json_option
 def command(cascade: str, machine: str, design: str | None, workload: str | None, seq_len: int | None, batch: int | None,
-            extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, explain: bool, as_json: bool) -> None:
+            extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, timing: str,
+            dataflow: str | None, explain: bool, as_json: bool) -> None:
     """Simulate a CASCADE on a machine under a design: modelled, not measured."""
     from reports.simulation import energy_lines, parse_settings, simulate
     named = load_cascade(cascade)
-    found = simulate(named, machine, design, workload=workload, seq_len=seq_len, batch=batch, extents=extents,
-                     settings=parse_settings(settings), accounting=accounting)
+    given: dict[str, Any] = {"workload": workload, "seq_len": seq_len, "batch": batch, "extents": extents,
+                             "settings": parse_settings(settings), "accounting": accounting}
+    if timing == "no-overlap":
+        from reports.systolic import simulate_without_overlap
+        made = simulate_without_overlap(named, machine, design, dataflow or "os", **given)
+        emit({"cascade": named.cascade.name, **made}, as_json, lambda: _sections(made))
+        return
+    if dataflow is not None:
+        raise click.UsageError(f"--dataflow is for --timing no-overlap, got {dataflow!r} without it")
+    found = simulate(named, machine, design, **given)
     shape = found.plan.shape
     document: dict[str, Any] = {"cascade": named.cascade.name, "extents": dict(shape.extents),
                                 "instances": shape.instances.get("b", 1), **found.to_dict()}
     if explain:
         document["energy_lines"] = energy_lines(found)
 
-    def text() -> str:
-        from reports.tables import sections
-        stages = [{"stage": name, **values} for name, values in document["stages"].items()]
-        return sections({**document, "stages": stages})
-    emit(document, as_json, text)
+    stages = [{"stage": name, **values} for name, values in document["stages"].items()]
+    emit(document, as_json, lambda: _sections({**document, "stages": stages}))
+
+
+def _sections(document: Mapping[str, Any]) -> str:
+    from reports.tables import sections
+    return sections(document)
