@@ -314,16 +314,20 @@ def _timed(what: str, value: float) -> Published:
     return Published(f"time, {what}", value, "us", _TIMINGS, "read")
 
 
+def _dense(keys: int) -> dict[str, int]:
+    """Attention of as many queries to all keys: a window that sees all of them."""
+    return {"p": keys, "w": keys, "e": 128, "f": 128}
+
+
 def _bound(algorithm: str, extents: Mapping[str, int], keys: int, value: float) -> Published:
     """The most that a window can save: FLOPs of attention to all ``keys`` over those of the window."""
-    dense = {"p": keys, "w": keys, "e": extents["e"], "f": extents["f"]}
     return Published(f"bound of the speed over dense attention, {algorithm}", value, "ratio", _TIMINGS, "calculated",
-                     lambda: flops("1d", dense) / flops(algorithm, extents))
+                     lambda: flops("1d", _dense(keys)) / flops(algorithm, extents))
 
 
-def _rate(algorithm: str, extents: Mapping[str, int], heads: int, time_us: float, value: float) -> Published:
+def _rate(what: str, algorithm: str, extents: Mapping[str, int], heads: int, time_us: float, value: float) -> Published:
     """The useful FLOPs in the published time."""
-    return Published(f"rate on H100, {algorithm}", value, "TFLOP/s", _TIMINGS, "calculated",
+    return Published(f"rate on H100, {what}", value, "TFLOP/s", _TIMINGS, "calculated",
                      lambda: heads * flops(algorithm, extents) / time_us / 1e6)
 
 
@@ -346,8 +350,11 @@ VARIANT = Variant(
         _passes("1d", "w", 3), _passes("1d-1pass", "w", 1), _passes("2d", "wy", 3), _passes("2d-1pass", "wy", 1),
         _bound("1d", _LINE, 32768, 16.0), _bound("2d", _PLANE, 256 * 256, 10.2),
         _bound("3d", _SPACE, 30 * 48 * 80, 11.1),
-        _rate("1d", _LINE, 1, 94.848, 362.0), _rate("2d", _PLANE, 24, 16201.0, 318.0),
-        _rate("3d", _SPACE, 24, 79043.0, 186.0),
+        _rate("1-D", "1d", _LINE, 1, 94.848, 362.0), _rate("2-D", "2d", _PLANE, 24, 16201.0, 318.0),
+        _rate("3-D", "3d", _SPACE, 24, 79043.0, 186.0),
+        _rate("1-D, dense", "1d", _dense(32768), 1, 787.392, 698.0),
+        _rate("2-D, dense", "1d", _dense(256 * 256), 24, 97435.0, 542.0),
+        _rate("3-D, dense", "1d", _dense(30 * 48 * 80), 24, 283327.0, 576.0),
         _timed("1-D, dense", 787.392), _timed("1-D, W = 2048", 94.848), _timed("1-D, W = 2048, t = 256", 62.687),
         _timed("1-D, W = 2048, t = 2048", 59.264),
         _timed("2-D, dense", 97435.0), _timed("2-D, W = 80 x 80", 16201.0),
