@@ -21,7 +21,8 @@ _PAPER = "Ba, Kiros and Hinton, Layer Normalization, arXiv 1607.06450, equation 
 _ALGORITHMS = {
     "centred": """
 SX[t]   = X[t,d]
-XC[t,d] = X[t,d] - SX[t] / D
+MU[t]   = SX[t] / D
+XC[t,d] = X[t,d] - MU[t]
 SS[t]   = XC[t,d] * XC[t,d]
 RN[t]   = rsqrt(SS[t] / D + 1e-5)
 Y[t,d]  = XC[t,d] * RN[t] * Scale[d] + Shift[d]
