@@ -25,23 +25,28 @@ def _quiet(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _add(a: Array, b: Array) -> Array:
-    total = np.add(a, b)
-    return np.where(np.isnan(total) & ~np.isnan(a) & ~np.isnan(b), -np.inf, total)
+    return _defined(np.add(a, b), a, b, lambda: -np.inf)
 
 
 def _sub(a: Array, b: Array) -> Array:
-    difference = np.subtract(a, b)
-    return np.where(np.isnan(difference) & ~np.isnan(a) & ~np.isnan(b), np.where(np.less(a, 0), -np.inf, 0.0),
-                    difference)
+    return _defined(np.subtract(a, b), a, b, lambda: np.where(np.less(a, 0), -np.inf, 0.0))
 
 
 def _mul(a: Array, b: Array) -> Array:
-    return np.where((np.equal(a, 0)) | (np.equal(b, 0)), 0.0, np.multiply(a, b))
+    product = np.multiply(a, b)
+    undefined = np.isnan(product)
+    return np.where(undefined & (np.equal(a, 0) | np.equal(b, 0)), 0.0, product) if undefined.any() else product
 
 
 def _div(a: Array, b: Array) -> Array:
-    quotient = np.divide(a, b)
-    return np.where(np.isnan(quotient) & ~np.isnan(a) & ~np.isnan(b), 0.0, quotient)
+    return _defined(np.divide(a, b), a, b, lambda: 0.0)
+
+
+def _defined(result: Array, a: Array, b: Array, otherwise: Callable[[], Array]) -> Array:
+    """The result, with another value where it is NaN and neither operand is."""
+    undefined = np.isnan(result)
+    # Infinities are rare: most results need no second look.
+    return np.where(undefined & ~np.isnan(a) & ~np.isnan(b), otherwise(), result) if undefined.any() else result
 
 
 def _sigmoid(x: Array) -> Array:
@@ -77,6 +82,11 @@ def _or_zero(result: Array, undefined: Array) -> Array:
     return np.where(undefined | np.isnan(result), 0.0, result)
 
 
+def _periodic(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Sine or cosine, 0 at the infinities, where it has no limit."""
+    return lambda x: np.where(np.isinf(x), 0.0, function(np.where(np.isinf(x), 0.0, x)))
+
+
 def _power(a: Array, b: Array) -> Array:
     # A negative base has a real power for whole exponents only.
     undefined = np.less(a, 0) & (np.not_equal(b, np.round(b)) | np.isinf(b))
@@ -96,7 +106,7 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "leaky_relu": lambda x, slope: np.where(np.greater(x, 0), x, _mul(slope, x)),
     "hard_sigmoid": lambda x: np.clip(np.asarray(x) + 3.0, 0.0, 6.0) / 6.0,
     "hard_swish": lambda x: _mul(np.clip(np.asarray(x) + 3.0, 0.0, 6.0) / 6.0, x),
-    "erf": lambda x: _erf(np.asarray(x, dtype=float)), "sin": np.sin, "cos": np.cos, "atan2": np.arctan2,
+    "erf": lambda x: _erf(np.asarray(x, dtype=float)), "sin": _periodic(np.sin), "cos": _periodic(np.cos), "atan2": np.arctan2,
     "where": lambda c, a, b: np.where(np.not_equal(c, 0), a, b),
     "clamp": lambda x, low, high: np.minimum(np.maximum(x, low), high), "floordiv": _floor_division, "mod": _modulo,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,

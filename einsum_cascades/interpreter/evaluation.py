@@ -40,7 +40,7 @@ class Evaluator:
     """Evaluates expressions of one cascade on its ``tensors``, which grow and fill as the cascade runs."""
 
     def __init__(self, cascade: Cascade, extents: Mapping[str, int], inputs: frozenset[str]) -> None:
-        self.extents, self.inputs = extents, inputs
+        self.name, self.extents, self.inputs = cascade.name, extents, inputs
         self.tensors: dict[str, Tensor] = {}
         self.users = {operator.name: operator for operator in cascade.operators}
         # Expressions of a cascade live as long as it does: their identity is a cheap key.
@@ -183,8 +183,7 @@ class Evaluator:
                          f"such as 'where {expr_text(expr)} >= 0'")
         return _Gather(np.where(inside, values, 0).astype(np.intp), inside, block.parts)
 
-    @staticmethod
-    def _refuse(bad: Array, values: Array, parts: Parts, space: Space, what: str, remedy: str) -> None:
+    def _refuse(self, bad: Array, values: Array, parts: Parts, space: Space, what: str, remedy: str) -> None:
         """Raises ExecutionError where a bad index is present and the predicate holds."""
         if not bad.any():
             return
@@ -195,7 +194,7 @@ class Evaluator:
             shown = np.broadcast_to(values, bad.shape)[place]
             at = ", ".join(f"{rank}={space.ranges[rank][0] + place[axis]}" for rank, axis in space.axes.items()
                            if bad.ndim and bad.shape[axis] > 1)
-            raise ExecutionError(f"{what}, got {shown:g}{' at ' + at if at else ''}; {remedy}")
+            raise ExecutionError(f"{self.name}: {what}, got {shown:g}{' at ' + at if at else ''}; {remedy}")
 
 
 def _taken(array: Array, indices: Sequence[_Index], live: frozenset[int], space: Space) -> Array:

@@ -53,7 +53,11 @@ def _checked(cascade: Cascade, found: Structure, inputs: Mapping[str, Array]) ->
             given = ", ".join(inputs) or "none"
             raise ExecutionError(f"{cascade.name}: tensor {name!r}: it is an input without an array, got {given}; "
                                  f"give an array of {_wanted(found, name)}")
-        array = np.asarray(inputs[name])
+        try:
+            array = np.asarray(inputs[name])
+        except ValueError:
+            raise ExecutionError(f"{cascade.name}: tensor {name!r}: it is no array, got rows of different lengths; give "
+                                 f"an array of {_wanted(found, name)}") from None
         if array.dtype.kind not in "biuf":
             raise ExecutionError(f"{cascade.name}: tensor {name!r}: it holds no real numbers, got dtype {array.dtype}; "
                                  f"give floats, integers or booleans")
@@ -99,7 +103,10 @@ class _Execution:
         for einsum in einsums.values():
             for out in einsum.outputs:
                 shape = tuple(self._size(out, d) for d in range(len(out.indices)))
-                self.evaluator.tensors[out.tensor] = Tensor(np.zeros(shape))
+                try:
+                    self.evaluator.tensors[out.tensor] = Tensor(np.zeros(shape))
+                except (MemoryError, ValueError):
+                    raise self._too_large(out.tensor, f"the shape {shape}") from None
 
     def _size(self, out: Access, dimension: int) -> int:
         own = self.found.iterative.get(out.tensor)
@@ -112,11 +119,19 @@ class _Execution:
                               f"'Z[s] = {out.tensor}[s]', and give that rank's extent")
         return self.extents[rank]
 
+    def _too_large(self, tensor: str, what: str) -> ExecutionError:
+        return ExecutionError(f"{self.cascade.name}: tensor {tensor!r}: the interpreter has not the memory for it, got {what}; "
+                              f"give smaller extents")
+
     def steps(self, steps: Sequence[Einsum | Loop]) -> None:
         """Evaluates Einsums in order, loops generation by generation."""
         for step in steps:
             if isinstance(step, Einsum):
-                self.evaluate(self.recipes[id(step)], self._space(step), careful=False)
+                try:
+                    self.evaluate(self.recipes[id(step)], self._space(step), careful=False)
+                except MemoryError:
+                    sizes = ", ".join(f"{r}={self.extents[r]}" for r in step.ranks)
+                    raise self._too_large(step.name, sizes) from None
                 continue
             for coordinate in range(self.extents[step.rank])[::step.step]:
                 self.bound[step.rank] = coordinate

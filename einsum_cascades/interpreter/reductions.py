@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from einsum_cascades.elementwise import function_of
 from einsum_cascades.interpreter.blocks import Array
 
 LARGEST = 2**24
@@ -118,7 +119,7 @@ def _mean(values: Array, present: Array | None, axes: tuple[int, ...]) -> Array:
 
 
 def _variance(values: Array, present: Array | None, axes: tuple[int, ...]) -> Array:
-    return _mean(np.square(values - _mean(values, present, axes)), present, axes)
+    return _mean(np.square(function_of("sub")(values, _mean(values, present, axes))), present, axes)
 
 
 def _extreme(ufunc: np.ufunc, identity: float) -> _Reduction:

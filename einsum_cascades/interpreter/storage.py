@@ -112,7 +112,8 @@ def _keep(values: Array, part: Array | None, here: tuple[Position, ...], dimensi
     slot = here[dimension]
     assert isinstance(slot, int)
     before = (*here[:dimension], slot - step, *here[dimension + 1:])
-    values[here] = np.where(present, new, values[before])
+    values[here] = values[before]
+    np.copyto(values[(*here, ...)], new, where=present)
     if part is not None:
         part[here] = present | part[before]
 

@@ -21,11 +21,11 @@ def _sub(a: float, b: float) -> float:
 
 
 def _mul(a: float, b: float) -> float:
-    return 0.0 if a == 0 or b == 0 else a * b
+    return 0.0 if math.isnan(a * b) and 0 in (a, b) else a * b
 
 
 def _div(a: float, b: float) -> float:
-    if a == 0 or (abs(a) == INF and abs(b) == INF):
+    if (a == 0 and b == 0) or (abs(a) == INF and abs(b) == INF):
         return 0.0
     if b == 0:
         return math.copysign(INF, a) * math.copysign(1.0, b)
@@ -45,7 +45,7 @@ def _pow(a: float, b: float) -> float:
     if a < 0 and (math.isinf(b) or b != int(b)):
         return 0.0
     if a == 0 and b < 0:
-        return INF
+        return math.copysign(INF, a) if b % 2 == 1 else INF
     try:
         return math.pow(a, b)
     except OverflowError:
@@ -116,7 +116,7 @@ def _mean(values: list[float]) -> float:
 
 def _var(values: list[float]) -> float:
     mean = _mean(values)
-    return _mean([_sub(v, mean) ** 2 for v in values])
+    return _mean([_sub(v, mean) * _sub(v, mean) for v in values])
 
 
 REDUCED: dict[str, Callable[[list[float]], float]] = {
