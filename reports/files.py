@@ -27,7 +27,8 @@ def output_folder(path: str) -> Path:
     except OSError as error:
         raise _unwritable(folder, error) from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: folder: it cannot be written to, got permissions {oct(folder.stat().st_mode & 0o777)}; change them")
+        mode = oct(folder.stat().st_mode & 0o777)
+        raise OutputError(f"{path}: folder: it cannot be written to, got permissions {mode}; change them")
     return folder
 
 
@@ -49,4 +50,5 @@ def write_file(path: Path, content: bytes) -> Path:
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: it cannot be written, got {error.strerror or str(error)!r}; check the folder and its permissions")
+    reason = error.strerror or str(error)
+    return OutputError(f"{path}: it cannot be written, got {reason!r}; check the folder and its permissions")

@@ -36,7 +36,7 @@ def command(paper: str, out: str | None, markdown: bool, as_json: bool) -> None:
             from reports.fusemax.markdown import markdown as tables
             return tables(reproduction)
         from reports.fusemax.text import text
-        return "\n\n".join([text(reproduction), *(["\n".join(f"written to {path}" for path in written)] if written else [])])
+        return "\n\n".join(filter(None, [text(reproduction), "\n".join(f"written to {path}" for path in written)]))
     emit({**reproduction.to_dict(), "files": written}, as_json, shown)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from reports.fusemax.reproduction import MODELS, Reproduction
+from reports.fusemax.reproduction import DESIGNS, MODELS, Reproduction
 
 Row = Mapping[str, Any]
 
@@ -19,11 +19,11 @@ LINEAR = "XLM's linear layers (A19)"
 ELSEWHERE = "points not at hand"
 UNEXPLAINED = "not explained"
 CAUSES = (EXCESS, LINEAR, ELSEWHERE, UNEXPLAINED)
-"""Why a figure is missed. ``ELSEWHERE``: an average differs, and no point of it whose published figure is at hand does."""
+"""Why a figure is missed. ``ELSEWHERE``: an average differs, but no point of it whose published figure is at hand."""
 
 _ENERGIES = ("energy_pj", "end_to_end_energy_pj")
-_FIGURES = {"dram_bytes": "DRAM bytes", "latency_s": "latency", "util_2d": "2D utilization", "util_1d": "1D utilization",
-            "energy_pj": "attention energy", "end_to_end_latency_s": "end-to-end latency",
+_FIGURES = {"dram_bytes": "DRAM bytes", "latency_s": "latency", "util_2d": "2D utilization",
+            "util_1d": "1D utilization", "energy_pj": "attention energy", "end_to_end_latency_s": "end-to-end latency",
             "end_to_end_energy_pj": "end-to-end energy"}
 
 
@@ -37,17 +37,19 @@ class Group:
 
     def largest(self, rows: Iterable[Row]) -> float | None:
         """Returns the error of the largest size, or None where nothing is published."""
-        return max((r["error"][k] for r in rows if r["error"] and self.belongs(r) for k in self.keys), key=abs, default=None)
+        errors = (row["error"][key] for row in rows if row["error"] and self.belongs(row) for key in self.keys)
+        return max(errors, key=abs, default=None)
 
 
 COUNTED = Group("DRAM, latency, utilization", ("dram_bytes", "latency_s", "util_2d", "util_1d", "end_to_end_latency_s"))
 GROUPS = (
     COUNTED,
-    Group("attention energy", ("energy_pj",), lambda row: not row["published_excess"]),
-    Group("with excess", ("energy_pj",), lambda row: bool(row["published_excess"])),
-    Group("end-to-end energy", ("end_to_end_energy_pj",), lambda row: not row["published_excess"] and row["model"] != "xlm"),
-    Group("of XLM", ("end_to_end_energy_pj",), lambda row: not row["published_excess"] and row["model"] == "xlm"),
-    Group("with excess", ("end_to_end_energy_pj",), lambda row: bool(row["published_excess"])),
+    Group("attention energy", ("energy_pj",), lambda row: row["published_excess"] is None),
+    Group("with excess", ("energy_pj",), lambda row: row["published_excess"] is not None),
+    Group("end-to-end energy", ("end_to_end_energy_pj",),
+          lambda row: row["published_excess"] is None and row["model"] != "xlm"),
+    Group("of XLM", ("end_to_end_energy_pj",), lambda row: row["published_excess"] is None and row["model"] == "xlm"),
+    Group("with excess", ("end_to_end_energy_pj",), lambda row: row["published_excess"] is not None),
 )
 
 
@@ -77,12 +79,13 @@ def misses(reproduction: Reproduction) -> Iterator[Miss]:
                 found[key, _cause(key, row)].append(row)
     yield from (_miss(key, cause, rows) for (key, cause), rows in found.items() if rows)
     for average in reproduction.averages:
-        if average["artifact"] is not None and round(average["ours"], _decimals(average["artifact"])) != average["artifact"]:
-            yield Miss(average["title"], (), (), (), average["error"], average["error"], _cause_of_average(average, reproduction.rows))
+        artifact, error = average["artifact"], average["error"]
+        if artifact is not None and round(average["ours"], _decimals(artifact)) != artifact:
+            yield Miss(average["title"], (), (), (), error, error, _cause_of_average(average, reproduction.rows))
 
 
 def energy_over_flat_with_excess(reproduction: Reproduction) -> tuple[float, float]:
-    """Returns the mean of FuseMax's attention energy over FLAT's with the named excess added to both, at least and at most.
+    """Returns the mean of FuseMax's attention energy over FLAT's with the named excess added to both: least and most.
 
     It says whether the excess explains the difference between our mean and the artifact's. (Over unfused there is no
     such span: the reference does not name the size of that excess.)
@@ -91,14 +94,13 @@ def energy_over_flat_with_excess(reproduction: Reproduction) -> tuple[float, flo
     pairs = [(r, flat[r["model"], r["seq_len"]]) for r in reproduction.rows if r["design"] == "binding"]
 
     def mean(own: int, other: int) -> float:
-        # The excess is a share of the published energy.
-        return fmean(a["energy_pj"] / (1 - _excess(a)[own]) / (b["energy_pj"] / (1 - _excess(b)[other])) for a, b in pairs)
+        return fmean(_with_excess(a, own) / _with_excess(b, other) for a, b in pairs)
     return mean(0, 1), mean(1, 0)
 
 
-def _excess(row: Row) -> tuple[float, float]:
-    low, high = row["published_excess"] or (0.0, 0.0)
-    return low, high
+def _with_excess(row: Row, end: int) -> float:
+    # The reference names the excess as a share of the published energy.
+    return float(row["energy_pj"] / (1 - (row["published_excess"] or (0.0, 0.0))[end]))
 
 
 def _cause(key: str, row: Row) -> str:
@@ -118,9 +120,9 @@ def _cause_of_average(average: Row, rows: Sequence[Row]) -> str:
 
 def _miss(key: str, cause: str, rows: Sequence[Row]) -> Miss:
     errors = [row["error"][key] for row in rows]
-    designs, models, lengths = (tuple(dict.fromkeys(row[field] for row in rows)) for field in ("design", "model", "seq_len"))
-    return Miss(_FIGURES[key], designs, tuple(m for m in MODELS if m in models), tuple(sorted(lengths)), min(errors), max(errors),
-                cause)
+    designs, models, lengths = ({row[field] for row in rows} for field in ("design", "model", "seq_len"))
+    return Miss(_FIGURES[key], tuple(d for d in DESIGNS if d in designs), tuple(m for m in MODELS if m in models),
+                tuple(sorted(lengths)), min(errors), max(errors), cause)
 
 
 def _decimals(value: float) -> int:

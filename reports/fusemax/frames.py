@@ -17,9 +17,9 @@ PARETO_COMPARED = ("latency_s", "area_mm2")
 def rows_frame(reproduction: Reproduction) -> pd.DataFrame:
     """Returns one row for each design, model and length.
 
-    Simulated figures have their own names; ``published_<figure>`` and ``error_<figure>`` (simulated over published, less 1)
-    are NaN where the published tables hold none. ``published_excess`` says whether the published energy holds an
-    excess, and ``published_excess_low`` and ``published_excess_high`` what share of it, where that is known.
+    Simulated figures have their own names; ``published_<figure>`` and ``error_<figure>`` (simulated over published,
+    less 1) are NaN where the published tables hold none. ``published_excess`` says whether the published energy holds
+    an excess, and ``published_excess_low`` and ``published_excess_high`` what share of it, where that is known.
     """
     return _frame([_row(row) for row in reproduction.rows])
 
@@ -36,8 +36,8 @@ def pareto_frame(reproduction: Reproduction) -> pd.DataFrame:
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = row["published_excess"] or (None, None)
-    return {**_flat(row, COMPARED), "published_excess": row["published_excess"] is not None, "published_excess_low": low,
-            "published_excess_high": high}
+    return {**_flat(row, COMPARED), "published_excess": row["published_excess"] is not None,
+            "published_excess_low": low, "published_excess_high": high}
 
 
 def _flat(entry: Mapping[str, Any], compared: Sequence[str]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from reports.fusemax.text import notes
 def markdown(reproduction: Reproduction) -> str:
     """Returns the averages, the largest errors, the misses and the notes as Markdown."""
     return "\n\n".join([
-        (f"*Paper* and *artifact* are published ({SOURCE}); all else is simulated by fusebench. An error is simulated over published, "
-        "less 1; what the last digit of the artifact's average explains is no miss. Energies are counted as the artifact counts them; "
-        "*physical* is ours with the physical accounting."),
+        (f"*Paper* and *artifact* are published ({SOURCE}); all else is simulated by fusebench. An error is "
+         "simulated over published, less 1; what the last digit of the artifact's average explains is no miss. "
+         "Energies are counted as the artifact counts them; *physical* is ours with the physical accounting."),
         _table(averages_cells(reproduction)),
         "The largest error of each design where figures are published (BERT and XLM at 1K, 16K and 256K tokens):",
         _table(largest_cells(reproduction)),
