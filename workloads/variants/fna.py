@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from einsum_cascades.analysis.operations import count_operations
 from einsum_cascades.analysis.passes import passes
-from workloads.draws import signs
+from workloads.draws import normal, signs
 from workloads.variant import Case, Published, Shape, Variant
 
 if TYPE_CHECKING:
@@ -247,6 +247,11 @@ _CASES = (
     Case("1-D, even window", {"p": 13, "m": 13, "w": 6, "w0": 4, "e": 3, "f": 5}, algorithms=_PLAIN_1D),
     Case("1-D, logits of 80 and -80", {"p": 24, "m": 24, "w": 7, "w0": 3, "e": 4, "f": 4},
          {"Q": signs(160 / 4), "K": signs()}, algorithms=_PLAIN_1D),
+    # Rounding of a score of some thousands is 1e-12, and so is then the relative error of its exponential.
+    Case("1-D, logits beyond the range of exp", {"p": 15, "m": 15, "p0": 1, "w": 7, "w0": 3, "t": 1, "e": 4, "f": 4},
+         {"Q": normal(2e3)}, algorithms=(*_PLAIN_1D, "1d-strided", "1d-dilated"), tolerance=1e-10),
+    Case("1-D, causal, logits beyond the range of exp", {"p": 15, "w": 7, "t": 1, "e": 4, "f": 4}, {"Q": normal(2e3)},
+         algorithms=("1d-causal",), reference=causal_reference, tolerance=1e-10),
     Case("1-D, a window of all keys is full attention", {"p": 9, "m": 9, "w": 9, "w0": 4, "e": 4, "f": 4},
          algorithms=_PLAIN_1D, reference=full_reference),
     Case("1-D, a window of one key gives its value", {"p": 9, "m": 9, "w": 1, "w0": 1, "e": 4, "f": 4},
@@ -263,24 +268,31 @@ _CASES = (
     Case("1-D, dilation of 1 is none", {"p": 14, "p0": 1, "w": 5, "e": 4, "f": 3}, algorithms=("1d-dilated",)),
     Case("1-D, a dilated window of all is the residue class", {"p": 15, "p0": 3, "w": 5, "e": 4, "f": 3},
          algorithms=("1d-dilated",), reference=residue_reference),
-    Case("2-D", {"y": 7, "x": 6, "wy": 3, "wx": 4, "e": 5, "f": 3}, algorithms=_PLAIN_2D),
+    Case("2-D", {"y": 7, "x": 6, "wy": 5, "wx": 4, "e": 5, "f": 3}, algorithms=_PLAIN_2D),
+    Case("2-D, logits beyond the range of exp",
+         {"y": 5, "x": 6, "y0": 1, "x0": 1, "wy": 3, "wx": 4, "ty": 1, "tx": 1, "e": 4, "f": 3}, {"Q": normal(2e3)},
+         algorithms=(*_PLAIN_2D, "2d-strided", "2d-dilated"), tolerance=1e-10),
     Case("2-D, a window of all keys is full attention", {"y": 4, "x": 3, "wy": 4, "wx": 3, "e": 5, "f": 3},
          algorithms=_PLAIN_2D, reference=full_reference),
     Case("2-D, a window of one key gives its value", {"y": 4, "x": 3, "wy": 1, "wx": 1, "e": 5, "f": 3},
          algorithms=_PLAIN_2D, reference=values_reference),
-    Case("2-D, bias", {"y": 6, "x": 5, "wy": 3, "wx": 4, "e": 4, "f": 3}, algorithms=("2d-bias",)),
+    Case("2-D, bias", {"y": 6, "x": 5, "wy": 5, "wx": 4, "e": 4, "f": 3}, algorithms=("2d-bias",)),
+    Case("2-D, bias, logits beyond the range of exp", {"y": 6, "x": 5, "wy": 5, "wx": 4, "e": 4, "f": 3},
+         {"Q": normal(2e3)}, algorithms=("2d-bias",), tolerance=1e-10),
     Case("2-D, strides", {"y": 7, "x": 9, "wy": 4, "wx": 5, "ty": 2, "tx": 3, "e": 4, "f": 3},
          algorithms=("2d-strided",)),
     Case("2-D, strides of a window give blocks", {"y": 6, "x": 8, "wy": 3, "wx": 4, "ty": 3, "tx": 4, "e": 4, "f": 3},
          algorithms=("2d-strided",), reference=blocked_reference),
-    Case("2-D, dilated", {"y": 9, "x": 8, "y0": 2, "x0": 3, "wy": 3, "wx": 2, "e": 4, "f": 3},
+    Case("2-D, dilated", {"y": 11, "x": 8, "y0": 2, "x0": 3, "wy": 5, "wx": 2, "e": 4, "f": 3},
          algorithms=("2d-dilated",)),
     Case("2-D, dilation of 1 is none", {"y": 6, "x": 5, "y0": 1, "x0": 1, "wy": 3, "wx": 4, "e": 4, "f": 3},
          algorithms=("2d-dilated",)),
     Case("2-D, a dilated window of all is the residue class",
          {"y": 6, "x": 6, "y0": 2, "x0": 3, "wy": 3, "wx": 2, "e": 4, "f": 3}, algorithms=("2d-dilated",),
          reference=residue_reference),
-    Case("3-D", {"z": 3, "y": 4, "x": 5, "wz": 2, "wy": 3, "wx": 3, "e": 4, "f": 3}, algorithms=("3d",)),
+    Case("3-D", {"z": 3, "y": 5, "x": 6, "wz": 2, "wy": 4, "wx": 5, "e": 4, "f": 3}, algorithms=("3d",)),
+    Case("3-D, logits beyond the range of exp", {"z": 3, "y": 4, "x": 5, "wz": 2, "wy": 3, "wx": 3, "e": 4, "f": 3},
+         {"Q": normal(2e3)}, algorithms=("3d",), tolerance=1e-10),
     Case("3-D, a window of all keys is full attention",
          {"z": 2, "y": 3, "x": 3, "wz": 2, "wy": 3, "wx": 3, "e": 4, "f": 3}, algorithms=("3d",),
          reference=full_reference),

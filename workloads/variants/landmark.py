@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from einsum_cascades.analysis.passes import passes
-from workloads.draws import constant, signs
+from workloads.draws import constant, normal, signs
 from workloads.variant import Case, Published, Shape, Variant
 
 if TYPE_CHECKING:
@@ -220,6 +220,14 @@ _CASES = (
     Case("one query", {"p": 1, "m": 17, "m0": 4, "e": 3, "f": 4}, algorithms=_TRAINING),
     Case("logits of 80 and -80", {"p": 24, "m": 24, "m0": 6, "e": 4, "f": 4}, {"Q": signs(160 / 4), "K": signs()},
          algorithms=_TRAINING),
+    # Rounding of a score of some thousands is 1e-12, and so is then the relative error of its exponential.
+    Case("logits beyond the range of exp", {"p": 23, "m": 23, "m0": 5, "e": 4, "f": 4}, {"Q": normal(2e3)},
+         algorithms=_TRAINING, tolerance=1e-10),
+    Case("best blocks, logits beyond the range of exp", {"p": 14, "m": 23, "m0": 5, "j": 2, "e": 4, "f": 4},
+         {"Q": normal(2e3)}, algorithms=("topk",), tolerance=1e-10),
+    Case("best blocks of all queries, logits beyond the range of exp",
+         {"p": 4, "m": 24, "m0": 4, "j": 2, "e": 4, "f": 4}, {"Q": normal(2e3)}, algorithms=("topk-shared",),
+         reference=shared_reference, tolerance=1e-10),
     Case("one block is causal attention", {"p": 8, "m": 8, "m0": 9, "e": 4, "f": 4}, algorithms=_TRAINING,
          reference=causal_reference),
     Case("one block and its landmark", {"p": 9, "m": 9, "m0": 9, "e": 4, "f": 4}, algorithms=_TRAINING,

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from einsum_cascades.analysis.passes import passes
-from workloads.draws import constant, signs
+from workloads.draws import constant, normal, signs
 from workloads.variant import Case, Published, Shape, Variant
 
 if TYPE_CHECKING:
@@ -210,6 +210,13 @@ _CASES = (
          algorithms=_TWO_KINDS),
     Case("logits of 80 and -80", {**_SIZES, "h": 4, "s": 2, "r": 2, "j": 1, "p": 12, "q": 12, "m": 24, "m0": 5},
          {"Q": signs(160 / 4), "K": signs()}, algorithms=_TWO_KINDS),
+    # Rounding of a score of some thousands is 1e-12, and so is then the relative error of its exponential.
+    Case("logits beyond the range of exp",
+         {**_SIZES, "h": 7, "s": 3, "r": 4, "j": 2, "p": 7, "q": 7, "m": 9, "m0": 4},
+         {"Q": normal(2e3), "X": normal(1e3), "W0": normal(1e-3)}, algorithms=_TWO_KINDS, tolerance=1e-10),
+    Case("a router far from balance between the kinds",
+         {**_SIZES, "h": 7, "s": 3, "r": 4, "j": 2, "p": 7, "q": 7, "m": 9, "m0": 4}, {"W0": normal(1e3)},
+         algorithms=_TWO_KINDS, tolerance=1e-10),
     Case("a uniform router that keeps all is attention",
          {**_SIZES, "h": 5, "s": 2, "r": 3, "j": 3, "p": 7, "q": 7, "m": 9, "m0": 4}, _UNIFORM, algorithms=_TWO_KINDS,
          reference=attention_reference),
@@ -219,11 +226,18 @@ _CASES = (
     Case("no shared heads, a uniform router that keeps all is attention",
          {**_SIZES, "h": 4, "r": 4, "j": 4, "p": 7, "m": 9}, {"Wr": constant(0.0)}, algorithms=("routed",),
          reference=attention_reference),
+    Case("no shared heads, logits beyond the range of exp", {**_SIZES, "h": 4, "r": 4, "j": 2, "p": 7, "m": 9},
+         {"Q": normal(2e3), "X": normal(1e3)}, algorithms=("routed",), tolerance=1e-10),
     Case("no routed heads", {**_SIZES, "h": 4, "s": 4, "p": 7, "m": 9}, algorithms=("shared",)),
+    Case("no routed heads, logits beyond the range of exp", {**_SIZES, "h": 4, "s": 4, "p": 7, "m": 9},
+         {"Q": normal(2e3), "X": normal(1e3)}, algorithms=("shared",), tolerance=1e-10),
     Case("one head is attention", {**_SIZES, "h": 1, "s": 1, "p": 7, "m": 9}, algorithms=("shared",),
          reference=attention_reference),
     Case("trained model", {"e": 4, "f": 3, "o": 6, "h": 8, "u": 2, "s": 4, "r": 4, "j": 2, "p": 9, "m": 9},
          algorithms=("llama",)),
+    Case("trained model, logits beyond the range of exp",
+         {"e": 4, "f": 3, "o": 6, "h": 8, "u": 2, "s": 4, "r": 4, "j": 2, "p": 9, "m": 9}, {"Q": normal(2e3)},
+         algorithms=("llama",), tolerance=1e-10),
     Case("trained model that keeps all is attention",
          {"e": 4, "f": 3, "o": 6, "h": 6, "u": 3, "s": 2, "r": 4, "j": 4, "p": 9, "m": 9}, algorithms=("llama",),
          reference=attention_reference),
