@@ -31,8 +31,8 @@ def _machines() -> list[dict[str, Any]]:
 def _designs() -> list[dict[str, Any]]:
     from accelerator_sim.designs import design_ids, load_design_file
     found = [load_design_file(name) for name in design_ids()]
-    return [{"id": d.id, "title": d.raw["title"], "cascade": d.cascade, "machines": list(d.machines),
-             "source": d.raw["source"]} for d in found]
+    return [{"id": d.id, "title": d.raw.get("title"), "cascade": d.cascade, "machines": list(d.machines),
+             "source": d.raw.get("source")} for d in found]
 
 
 def _kernels() -> list[dict[str, Any]]:
