@@ -34,8 +34,8 @@ class Assembly:
         self.draft, self.parts, self.line = draft, parts, parts.line
         self.reduced = self.line.reduced_ranks
         support = draft.support
-        self.own = support.predicates(parts.own)
-        self.present = {k: c for k, c in (support.of(self.line.body) | support.predicates(parts.guards)).items()
+        self.own = support.of_line(self.line)
+        self.present = {k: c for k, c in (support.of_terms(self.line) | support.predicates(parts.guards)).items()
                         if k not in self.own}
 
     # --- expressions ---
@@ -56,8 +56,11 @@ class Assembly:
 
     # --- inner reductions ---
 
-    def numerator(self, term: Term, mixtures: tuple[Expr, ...], name: str) -> Summand:
-        """Adds the reduction of a term's inner factors and mixtures, and returns it with the factors outside."""
+    def numerator(self, term: Term, mixtures: tuple[Expr, ...], name: str, keep: frozenset[str] = frozenset()) -> Summand:
+        """Adds the reduction of a term's inner factors and mixtures, and returns it with the factors outside.
+
+        It keeps the reduced ranks that those factors know, and those in ``keep``.
+        """
         ring = self.parts.ring
         reduced = (*self.reduced, *term.ranks)
         outside = list(term.outer)
@@ -65,14 +68,19 @@ class Assembly:
         if not mixtures and not any(set(coords(f)) & set(reduced) for _, f in inner):
             outside, inner = outside + inner, []
         self._check_outer(outside)
+        kept = {r for r in reduced if r in keep or any(r in coords(f) for _, f in outside)} - {self.parts.rank}
+        # What no rank that is reduced here moves is applied once, outside.
+        still = [f for f in inner if not set(coords(f[1])) & (set(reduced) - kept)]
+        if len(still) < len(inner) or mixtures:
+            outside, inner = outside + still, [f for f in inner if f not in still]
         body = product_of(ring, (*((1, m) for m in mixtures), *inner))
         guards = self._guards(term, body)
         mentioned = {*coords(body), *(r for g in guards for r in coords(g))}
         missing = tuple(r for r in reduced if r not in mentioned)
         if missing:
             return self._constant(term, outside, inner or list(((1, m) for m in mixtures)), missing, name)
-        kept = tuple(r for r in reduced if r != self.parts.rank and any(r in coords(f) for _, f in outside))
-        return Summand(term.sign, self.reduce(name, body, guards, reduced, kept, mentioned), tuple(outside), kept)
+        order = tuple(r for r in reduced if r in kept)
+        return Summand(term.sign, self.reduce(name, body, guards, reduced, order, mentioned), tuple(outside), order)
 
     def reduce(self, name: str, body: Expr, guards: tuple[Expr, ...], reduced: tuple[str, ...], kept: tuple[str, ...],
                mentioned: set[str], reduction: str | None = None) -> Access:
@@ -80,15 +88,10 @@ class Assembly:
         draft = self.draft
         ranks = (*(r for r in self.line.output_ranks if r in mentioned), *kept)
         guards = missing(draft.support, guards, body)
-        # A predicate on kept ranks alone would make the result absent, where it has to be the identity.
-        early = tuple(g for g in guards if set(coords(g)) <= set(ranks))
-        if early:
-            every = unique((*ranks, *(r for r in reduced if r in {*mentioned})))
-            body = draft.define("W" + self.line.name, every, body, None, conjunction(early))
         gone = tuple(r for r in reduced if r not in kept)
         op = reduction or self.parts.reduction
         head = None if op == "sum" and set(gone) <= set(coords(body)) else Reduction(op, gone)
-        return draft.define(name, ranks, body, head, conjunction(g for g in guards if g not in early))
+        return draft.define(name, ranks, body, head, conjunction(guards))
 
     def _guards(self, term: Term, body: Expr) -> tuple[Expr, ...]:
         """The predicates of a term: its own, and those that say where reads that it has lost were present."""
@@ -156,7 +159,7 @@ class Assembly:
 
     def _check_outer(self, factors: list[tuple[int, Expr]]) -> None:
         for _, factor in factors:
-            loose = [k for k in self.draft.support.of(factor) if k not in self.own]
+            loose = [k for k in self.draft.support.of(factor) if k not in self.own and k not in self.present]
             if loose:
                 raise IllegalRewriteError(f"tensor {self.line.name!r}: a factor that may be absent cannot leave the reduction, got "
                                           f"it in {self.line.name}; filter the line as the factor is filtered")
@@ -184,7 +187,15 @@ class Assembly:
         head = Reduction(self.parts.reduction, summands[0].kept) if direct and summands[0].kept else None
         if head is not None and head.op == "sum":
             head = None
-        draft.replace(Einsum(line.outputs, (body,), head, conjunction(self.parts.own), line.span))
+        draft.replace(Einsum(line.outputs, (body,), head, self.where(body), line.span))
+
+    def where(self, body: Expr) -> Expr | None:
+        """Returns the predicate that makes a body absent where the line was.
+
+        Raises: IllegalRewriteError where none can.
+        """
+        known = self.draft.support.of(body)
+        return conjunction(self.predicate(c) for k, c in self.own.items() if k not in known)
 
     def _number(self) -> Expr:
         if not self.present and self.line.where is None:

@@ -24,7 +24,9 @@ from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operat
 from einsum_cascades.rewrites.algebra import is_upper_bound, product_of, reduction_by, ring_of, sum_of
 from einsum_cascades.rewrites.assembly import Assembly, missing
 from einsum_cascades.rewrites.draft import Draft, following
+from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.editing import conjunction, coordinates
+from einsum_cascades.rewrites.iterate import presence
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import Separation, separation
 from einsum_cascades.rewrites.terms import Deviation, Phase
@@ -60,7 +62,7 @@ def carry(cascade: Cascade, tensor: str, rank: str, references: frozenset[str] |
     made = _Carry(draft, parts, rank)
     total = made.state(made.powers)
     value = Access(total, (last, *coordinates(made.ranks)))
-    draft.replace(Einsum(line.outputs, (value,), None, conjunction(parts.own), line.span))
+    draft.replace(Einsum(line.outputs, (value,), None, presence(draft, line), line.span))
     return draft.finish()
 
 
@@ -104,6 +106,9 @@ class _Carry:
                                       f"{len(parts.outer)} outer terms; rebase it first")
         sign, reference = parts.outer[0]
         assert isinstance(reference, Access)
+        if not set(coords(reference)) <= set(self.ranks):
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: it reduces ranks of its reference, got "
+                                      f"{reference.tensor!r} with {', '.join(coords(reference))}; keep them, and reduce them after")
         return _Mixture(parts, -sign, reference, own[reference.tensor].dimension)
 
     def _check_bound(self, mixture: _Mixture) -> None:
@@ -169,17 +174,31 @@ class _Carry:
             return self.states[powers]
         ring = self.parts.ring
         below = [(p, self.state(p)) for p in _below(powers) if not self._vanishes(p)]
-        step = self._local(powers)
-        terms: list[tuple[int, Expr]] = [(1, step)]
+        ranks = self._ranks(powers)
+        step = self._local(powers, ranks)
         name = self.line.name if powers == self.powers else f"{self.line.name}{''.join(map(str, powers))}"
 
         def body(fresh: str) -> Expr:
-            for lower, running in (*below, (powers, fresh)):
-                slot = Access(running, (Coord(self.rank), *coordinates(self.ranks)))
+            terms: list[tuple[int, Expr]] = [(1, step)]
+            for lower, running in ((powers, fresh), *below):
+                slot = Access(running, (Coord(self.rank), *coordinates(self._ranks(lower))))
                 terms.append((1, product_of(ring, ((1, slot), *self._correction(lower, powers)))))
             return sum_of(ring, terms)
-        self.states[powers] = self.draft.iterate("R" + name, self.rank, self.ranks, body, ring.zero)
+        self.states[powers] = self.draft.iterate("R" + name, self.rank, ranks, body, ring.zero)
         return self.states[powers]
+
+    def _ranks(self, powers: tuple[int, ...]) -> tuple[str, ...]:
+        """The ranks that moments to these powers depend on; the sum itself has all of its line's."""
+        if powers == self.powers:
+            return self.ranks
+        known = [e for _, e in self.term.inner] + [g for g in self.term.guards]
+        known += [c.expr for c in self.assembly.present.values()]
+        for mixture in (*self.phases, *(m for m, p in zip(self.deviations, powers, strict=True) if p)):
+            known += [mixture.reference, *(e for _, e in mixture.parts.inner)]
+        if not self.phases and not self.term.inner and not any(powers):
+            known.append(self.assembly.witness())
+        mentioned = {r for e in known for r in coords(e)}
+        return tuple(r for r in self.ranks if r in mentioned)
 
     def _vanishes(self, powers: tuple[int, ...]) -> bool:
         """Whether these moments are 0: the first about a running mean, of elements without weights."""
@@ -210,7 +229,7 @@ class _Carry:
                 return False
         return True
 
-    def _local(self, powers: tuple[int, ...]) -> Access:
+    def _local(self, powers: tuple[int, ...], ranks: tuple[str, ...]) -> Access:
         """Adds what one coordinate of the rank adds: the sum over the other ranks, about the reference after it."""
         ring, line = self.parts.ring, self.line
         after = following(self.rank)
@@ -225,9 +244,8 @@ class _Carry:
             assert isinstance(deviation, Deviation)
             if power:
                 expr = sum_of(ring, (*deviation.inner, (-1 * mixture.sign, mixture.at(after))))
-                ranks = tuple(r for r in line.ranks if r in coords(expr))
-                made = self.draft.define("D" + line.name, ranks, expr)
-                factors += [(1, made)] * power
+                own = tuple(r for r in line.ranks if r in coords(expr))
+                factors += [(1, self.draft.define("D" + line.name, own, expr))] * power
         factors += list(self.term.inner)
         conditions = {**self.draft.support.predicates(self.term.guards), **self.assembly.present}
         guards = tuple(c.expr for c in conditions.values() if c.is_predicate)
@@ -236,23 +254,43 @@ class _Carry:
         others = tuple(r for r in line.reduced_ranks if r != self.rank)
         if not factors:
             counting = next(n for n, r in REDUCTIONS.items() if r.merged_by == self.parts.reduction)
-            return self._reduced(name, self.assembly.witness(), guards, others, counting)
-        return self._reduced(name, body, guards, others, self.parts.reduction)
+            return self._reduced(name, self.assembly.witness(), guards, others, counting, ranks)
+        return self._reduced(name, body, guards, others, self.parts.reduction, ranks)
 
-    def _reduced(self, name: str, body: Expr, guards: Sequence[Expr], others: tuple[str, ...], op: str) -> Access:
+    def _reduced(self, name: str, body: Expr, guards: Sequence[Expr], others: tuple[str, ...], op: str,
+                 kept: tuple[str, ...]) -> Access:
         draft = self.draft
-        ranks = (self.rank, *self.ranks)
+        ranks = (self.rank, *kept)
         rest = missing(draft.support, guards, body)
+        self._check_steps({*draft.support.of(body), *draft.support.predicates(rest)})
         if not others:
-            if draft.support.of(body) or rest or op != self.parts.reduction:
-                raise IllegalRewriteError(f"tensor {self.line.name!r}: a coordinate of {self.rank!r} may add nothing, got its "
-                                          f"elements one by one; partition the rank first")
-            return draft.define(name, ranks, body)
-        early = tuple(g for g in rest if set(coords(g)) <= set(ranks))
-        if early:
-            body = draft.define("W" + self.line.name, unique((*ranks, *others)), body, None, conjunction(early))
+            if op != self.parts.reduction:
+                raise IllegalRewriteError(f"tensor {self.line.name!r}: elements are counted one by one, got rank {self.rank!r} "
+                                          f"alone; partition the rank first")
+            return draft.define(name, ranks, body, None, conjunction(rest))
         head = None if op == "sum" and set(others) <= set(coords(body)) else Reduction(op, others)
-        return draft.define(name, ranks, body, head, conjunction(g for g in rest if g not in early))
+        return draft.define(name, ranks, body, head, conjunction(rest))
+
+    def _check_steps(self, conditions: set[Key]) -> None:
+        """Where a step adds nothing at all, the sum is not corrected: no reference may move there."""
+        ranks = {self.rank, *self.ranks}
+        known = {**self.assembly.present, **self.assembly.own, **self.draft.support.predicates(self.term.guards)}
+        still = {k for k in conditions if k in known and self.rank in coords(known[k].expr) and set(coords(known[k].expr)) <= ranks}
+        for mixture in (*self.phases, *self.deviations):
+            if still - self._still(mixture):
+                raise IllegalRewriteError(f"tensor {self.line.name!r}: a step that adds nothing would miss a correction, got a "
+                                          f"predicate that {mixture.reference.tensor!r} does not have; filter both alike")
+
+    def _still(self, mixture: _Mixture) -> set[Key]:
+        """The conditions under which a reference moves, in the line's ranks."""
+        line = self.draft.producers[mixture.reference.tensor]
+        table = {i.rank: mixture.reference.indices[d] for d, i in enumerate(line.output.indices) if isinstance(i, Coord)}
+        found = self.draft.support.of_terms(line)
+        for access in line.reads:
+            inner = self.draft.producers.get(access.tensor)
+            if access.tensor in self.draft.iterative and inner is not None and access.tensor != line.name:
+                found |= self.draft.support.of_terms(inner)
+        return set(self.draft.support.keyed(c.moved(table) for c in found.values()))
 
     def _origin(self, phase: Phase) -> str:
         """The name of the tensor that held the phase about the last reference, or the line's own."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Num, Reduction
 from einsum_cascades.rewrites.canonical import Canon, Key
-from einsum_cascades.rewrites.editing import Names, bare_ranks, coordinates, edited
+from einsum_cascades.rewrites.editing import Names, bare_ranks, coordinates, edited, replace_reads
 from einsum_cascades.rewrites.support import Support
 from einsum_cascades.structure import Iteration
 
@@ -27,10 +28,25 @@ class Draft:
         self._known: dict[Key, str] = {}
         self._place = len(self.einsums)
         for line in cascade.einsums:
-            if len(line.outputs) == 1 and line.name not in self.canon.iterative:
+            own = self.canon.iterative.get(line.name)
+            if own is not None:
+                self._note_iteration(line, own)
+            elif len(line.outputs) == 1:
                 names = bare_ranks(line.output)
                 if names is not None:
                     self._known.setdefault(self._key(names, line.body, line.reduction, line.where), line.name)
+
+    def _note_iteration(self, line: Einsum, own: Iteration) -> None:
+        """Remembers an iterative tensor of the form that :meth:`iterate` makes."""
+        seeds = [s for s in self.inits if any(o.tensor == line.name for o in s.outputs)]
+        others = bare_ranks(Access("", line.output.indices[1:]))
+        if own.dimension != 0 or own.step != 1 or len(seeds) != 1 or not isinstance(seeds[0].body, Num) or others is None \
+                or len(line.outputs) != 1 or line.reduced_ranks:
+            return
+        body = replace_reads(line.body, lambda a: replace(a, tensor="") if a.tensor == line.name else a)
+        key = (own.rank, others, self.canon.key(body), seeds[0].body.value,
+               None if line.where is None else self.canon.key(line.where))
+        self._known.setdefault(key, line.name)
 
     def begin(self, tensor: str) -> None:
         """New lines go before the line that defines a tensor."""
@@ -59,14 +75,25 @@ class Draft:
         self._insert(line)
         return line.output
 
+    def same_line(self, line: Einsum) -> Access | None:
+        """Returns a read of another line that says the same, or None."""
+        names = bare_ranks(line.output)
+        if len(line.outputs) != 1 or names is None or line.name in self.iterative:
+            return None
+        known = self._known.get(self._key(names, line.body, line.reduction, line.where))
+        return None if known is None or known == line.name else self.producers[known].output
+
     def iterate(self, name: str, rank: str, others: tuple[str, ...], body: Callable[[str], Expr], seed: float,
                 where: Expr | None = None) -> str:
         """Adds a tensor that iterates over ``rank`` (its first dimension) and returns its name.
 
-        ``body`` gives its right side from that name; slot 0 holds ``seed``.
+        ``body`` gives its right side from that name; slot 0 holds ``seed``. An iteration that says the same is read instead.
         """
-        fresh = self.names.tensor(name)
         rest = coordinates(others)
+        key = (rank, others, self.canon.key(body("")), seed, None if where is None else self.canon.key(where))
+        if key in self._known:
+            return self._known[key]
+        fresh = self._known[key] = self.names.tensor(name)
         self.inits.append(Einsum((Access(fresh, (Num(0.0), *rest)),), (Num(seed),)))
         self.iterative[fresh] = Iteration(rank, 0, 1)
         self._insert(Einsum((Access(fresh, (following(rank), *rest)),), (body(fresh),), None, where))

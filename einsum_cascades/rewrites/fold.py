@@ -3,8 +3,8 @@
 ``A[p,m] = SN[p,m] / SD[p]; AV[p,f] = A[p,m] * V[m,f]`` becomes ``AV[p,f] = SN[p,m] / SD[p] * V[m,f]``.
 
 Legal for a plain map that is no output and no recurrence, read at ranks or at a fixed slot, outside of indices and without a
-fill. Its predicate moves along; where the reader reduces, it must mention a reduced rank, since it would make the reader's
-result absent otherwise. A map is computed wherever it is read: what is read more than once is not folded, unless it is a copy.
+fill. Its predicate moves along. A map is computed wherever it is read: what is read more than once is not folded, unless it is
+a copy.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, Extent, Num, coords, transform
+from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, Extent, Num, transform
+from einsum_cascades.rewrites.canonical import Canon
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, edited, map_reads, outermost, substitute
 from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.rewrites.support import Support
 from einsum_cascades.structure import structure
 
 NAME = "fold"
@@ -55,7 +57,6 @@ def _into(reader: Einsum, line: Einsum) -> Einsum:
     names = bare_ranks(line.output)
     assert names is not None
     guards: list[Expr] = []
-    kept = set(reader.output_ranks)
 
     def place(node: Expr) -> Expr:
         if not isinstance(node, Access) or node.tensor != tensor:
@@ -70,9 +71,6 @@ def _into(reader: Einsum, line: Einsum) -> Einsum:
         raise IllegalRewriteError(f"tensor {tensor!r}: it is filtered and read in a predicate of {reader.name!r}, got both; fold "
                                   f"another tensor")
     made = replace(reader, bodies=tuple(transform(b, place) for b in reader.bodies), where=where)
-    if reader.reduced_ranks and any(set(coords(g)) <= kept for g in guards):
-        raise IllegalRewriteError(f"tensor {tensor!r}: its predicate would make {reader.name!r} absent, got a reduction over "
-                                  f"{', '.join(reader.reduced_ranks)}; fold it into maps only")
     return replace(made, where=conjunction((*conjuncts(made.where), *guards)))
 
 
@@ -96,16 +94,17 @@ def sites(cascade: Cascade) -> Iterator[tuple[str]]:
 def fold_copies(cascade: Cascade) -> Cascade:
     """Returns the cascade with reads of copies (``GM[p] = RM[M1,p]``) replaced by reads of what they copy.
 
-    A filtered copy is replaced where its reader is filtered in the same way, or is a map that takes the filter over.
+    The predicate of a filtered copy moves along where the reader is not filtered alike already.
     """
     found = structure(cascade)
     copies = {e.name: e for e in cascade.einsums
               if isinstance(e.body, Access) and e.reduction is None and not e.reduced_ranks
               and len(e.outputs) == 1 and e.name not in found.iterative and bare_ranks(e.output) is not None}
 
+    support = Support(cascade, Canon(cascade))
+
     def folded(reader: Einsum) -> Einsum:
-        own = conjuncts(reader.where)
-        added: list[Expr] = []
+        guards: list[Expr] = []
 
         def place(access: Access) -> Access:
             line = copies.get(access.tensor)
@@ -113,14 +112,13 @@ def fold_copies(cascade: Cascade) -> Cascade:
             if line is None or names is None or access.fill is not None or not all(_is_simple(i) for i in access.indices):
                 return access
             table = dict(zip(names, access.indices, strict=True))
-            guards = [g for g in (substitute(c, table) for c in conjuncts(line.where)) if g not in own]
-            if guards and (reader.reduced_ranks or any(o.tensor in found.iterative for o in reader.outputs)):
-                return access
-            added.extend(guards)
+            guards.extend(substitute(c, table) for c in conjuncts(line.where))
             source = substitute(line.body, table)
             assert isinstance(source, Access)
             return place(source)
 
         made = map_reads(reader, place)
+        known = support.of_terms(made)
+        added = [c.expr for k, c in support.predicates(guards).items() if k not in known]
         return replace(made, where=conjunction((*conjuncts(made.where), *added)))
     return edited(cascade, (folded(e) for e in cascade.einsums), (folded(e) for e in cascade.inits))

@@ -15,6 +15,7 @@ from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import offset
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, coords
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
+from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import ring_of
 from einsum_cascades.rewrites.draft import Draft, following
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates
@@ -42,13 +43,24 @@ def iterate(cascade: Cascade, tensor: str, rank: str) -> Cascade:
             c for c in conjuncts(line.where) if c != guard and c not in own))
         name, ranks = running.reduction(plain, tuple(r for r in line.output_ranks if r in coords(line.body)))
         value: Expr = Access(name, (slot, *coordinates(ranks)))
-        own = tuple(c for c in own)
     else:
         name, ranks = running.reduction(line, line.output_ranks)
         value = Access(name, (Extent(rank.upper()), *coordinates(ranks)))
-        own = own_conjuncts(line)
-    draft.replace(Einsum(line.outputs, (value,), None, conjunction(own), line.span))
+    draft.replace(Einsum(line.outputs, (value,), None, presence(draft, line), line.span))
     return draft.finish()
+
+
+def presence(draft: Draft, line: Einsum) -> Expr | None:
+    """Returns the predicate under which the result of a line is present; a slot of an iterative tensor always is.
+
+    Raises: IllegalRewriteError where it cannot be written as one.
+    """
+    conditions = draft.support.of_line(line).values()
+    opaque = next((c for c in conditions if not c.is_predicate), None)
+    if opaque is not None:
+        raise IllegalRewriteError(f"tensor {line.name!r}: where it is present is not known as a predicate, got "
+                                  f"{expr_text(opaque.expr)}; give that read a line of its own")
+    return conjunction(c.expr for c in conditions)
 
 
 class Running:

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from einsum_cascades.analysis.linear import linear
 from einsum_cascades.analysis.presence import conjuncts
+from einsum_cascades.indices import bounding_rank
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, accesses, coords
 from einsum_cascades.operators import reduction_operator
 from einsum_cascades.rewrites.draft import Draft
@@ -145,9 +146,11 @@ class _Partition:
         return kept and not self._is_bounded(line)
 
     def _stays_linear(self, index: Expr) -> bool:
+        """Whether an index still says as much once the rank is composed of its parts."""
         if self.rank not in coords(index):
             return True
-        return linear(index) is None or linear(substitute(index, {self.rank: self.index})) is not None
+        made = substitute(index, {self.rank: self.index})
+        return (linear(index) is None or linear(made) is not None) and bounding_rank(index) == bounding_rank(made)
 
     def _in_step(self, made: Einsum, line: Einsum, access: Access) -> bool:
         """Whether a read goes along the rank with the reader, so that both may be in tiles."""

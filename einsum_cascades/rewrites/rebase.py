@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import comb
 
-from einsum_cascades.ir import Access, Call, Cascade, Expr, Num
+from einsum_cascades.ir import Access, Call, Cascade, Expr, Num, coords
 from einsum_cascades.rewrites.algebra import Signed, product_of, ring_of, sum_of
 from einsum_cascades.rewrites.assembly import Assembly, Summand
 from einsum_cascades.rewrites.defer import free_of
@@ -28,8 +28,11 @@ from einsum_cascades.structure import structure
 NAME = "rebase"
 
 
-def rebase(cascade: Cascade, tensor: str, rank: str, is_outer: Callable[[Access], bool] | None = None) -> Cascade:
+def rebase(cascade: Cascade, tensor: str, rank: str, is_outer: Callable[[Access], bool] | None = None, *,
+           only_if_needed: bool = False) -> Cascade:
     """Returns the cascade with the mixtures of a reduction over ``rank`` about references that bound or centre them.
+
+    ``only_if_needed`` is whether a reduction with factors to defer, and references that bound it already, is refused too.
 
     Raises: IllegalRewriteError where it has none, or all are about such references already.
     """
@@ -38,7 +41,7 @@ def rebase(cascade: Cascade, tensor: str, rank: str, is_outer: Callable[[Access]
     draft = Draft(cascade)
     draft.begin(tensor)
     made = Rebasing(Assembly(draft, parts))
-    if not parts.mixes or not made.changes:
+    if not parts.mixes or not (made.changes or parts.defers and not only_if_needed):
         raise IllegalRewriteError(f"tensor {tensor!r}: nothing is to be rebased along {rank!r}, got "
                                   f"{'references that bound it already' if parts.mixes else 'no mixture'}; choose another tensor")
     made.assembly.finish(made.summands)
@@ -50,7 +53,7 @@ class Rebasing:
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly, self.references = assembly, References(assembly)
-        self.changes = assembly.parts.defers or assembly.parts.is_mean or len(assembly.parts.terms) > 1
+        self.changes = assembly.parts.is_mean
         self.name = assembly.line.name
         self.summands = [s for term in assembly.parts.terms for s in self._term(term)]
 
@@ -58,21 +61,28 @@ class Rebasing:
         assembly = self.assembly
         outer = list(term.outer)
         phases: list[Expr] = []
+        about: set[str] = set()
         for phase in term.phases:
             found = self.references.of_phase(phase, term)
             if found.rest:
                 self.changes = True
                 outer.append((1, self._correction(phase, found)))
+            about |= set(coords(found.access))
             inner, beyond = found.inner(phase.inner)
             phases.append(assembly.phase(replace(phase, inner=inner, outer=beyond), term.guards, "W" + self.name))
         summands = []
-        for sign, factors, powers in self._powers(term):
+        expansion = self._powers(term)
+        about |= {r for _, _, powers in expansion for _, _, reference in powers for r in coords(reference)}
+        # What is summed about a reference has to keep the ranks of the reference.
+        keep = frozenset(about & {*assembly.reduced, *term.ranks})
+        self.changes = self.changes or bool(keep)
+        for sign, factors, powers in expansion:
             moved = replace(term, outer=(*outer, *factors), sign=term.sign * sign)
-            if len(powers) == 1 and not phases and not term.inner and powers[0][1] == 1 and powers[0][2]:
+            if len(powers) == 1 and not phases and not term.inner and powers[0][1] == 1:
                 # The deviations from a mean add up to 0.
                 continue
             deviations = [d for d, count, _ in powers for _ in range(count)]
-            summands.append(assembly.numerator(moved, (*phases, *deviations), "N" + self.name))
+            summands.append(assembly.numerator(moved, (*phases, *deviations), "N" + self.name, keep))
         return summands
 
     def _correction(self, phase: Phase, found: Reference) -> Expr:
@@ -80,13 +90,13 @@ class Rebasing:
         assert ring is not None
         return Call(phase.op, (product_of(ring, ((1, sum_of(ring, found.rest)), *phase.scale)),))
 
-    def _powers(self, term: Term) -> list[tuple[int, Signed, list[tuple[Expr, int, bool]]]]:
+    def _powers(self, term: Term) -> list[tuple[int, Signed, list[tuple[Expr, int, Access]]]]:
         """The expansion of a product of powers of deviations about their references."""
         ring = self.assembly.parts.ring
         counts: dict[Deviation, int] = {}
         for deviation in term.deviations:
             counts[deviation] = counts.get(deviation, 0) + 1
-        found: list[tuple[int, Signed, list[tuple[Expr, int, bool]]]] = [(1, (), [])]
+        found: list[tuple[int, Signed, list[tuple[Expr, int, Access]]]] = [(1, (), [])]
         for deviation, count in counts.items():
             reference = self.references.of_deviation(deviation, term)
             about = sum_of(ring, (*deviation.inner, (-1, reference.access)))
@@ -95,7 +105,7 @@ class Rebasing:
             lowest = count if not reference.rest else 0
             shift = sum_of(ring, reference.rest) if reference.rest else Num(ring.zero)
             found = [(sign, (*factors, *_coefficient(comb(count, j)), *(((1, shift),) * (count - j))),
-                      [*powers, *([(about, j, True)] if j else [])])
+                      [*powers, *([(about, j, reference.access)] if j else [])])
                      for sign, factors, powers in found for j in range(lowest, count + 1)]
         return found
 

@@ -4,86 +4,85 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from einsum_cascades.ir import Access, Cascade
+from einsum_cascades.analysis.operations import count_operations
+from einsum_cascades.analysis.passes import passes as counted_passes
+from einsum_cascades.analysis.passes import rank_passes
+from einsum_cascades.errors import FusebenchError, UnknownNameError
+from einsum_cascades.extents import known_extents, mentioned
+from einsum_cascades.ir import Cascade
 from einsum_cascades.printing import expr_text
-from einsum_cascades.rewrites.carry import carry
-from einsum_cascades.rewrites.defer import defer
-from einsum_cascades.rewrites.editing import edited
-from einsum_cascades.rewrites.fold import fold, fold_copies
-from einsum_cascades.rewrites.iterate import iterate
+from einsum_cascades.rewrites.derivation import Derived, derive
 from einsum_cascades.rewrites.legality import IllegalRewriteError, NoRewriteError
-from einsum_cascades.rewrites.partition import partition, parts_of
-from einsum_cascades.rewrites.rebase import rebase
 from einsum_cascades.rewrites.stages import Stages
-from einsum_cascades.rewrites.terms import Phase
 from einsum_cascades.structure import structure
 
+_MOST = 24
+"""Choices of stages that are tried for one rank: those that rewrite least come first."""
 
-@dataclass(frozen=True)
-class Derived:
-    """A cascade and the names of the rewrites that led to it."""
-
-    cascade: Cascade
-    applied: tuple[str, ...]
-
-    def then(self, name: str, cascade: Cascade) -> Derived:
-        """Returns the cascade after one more rewrite."""
-        return Derived(cascade, (*self.applied, name))
+_LONG, _SHORT, _TILE = 256, 32, 32
+"""Extents that decide between two derivations where none is given: of the rank at hand, of others, of a tile."""
 
 
-@dataclass(frozen=True)
-class Rewriting:
-    """A derived cascade: the names of the rewrites that led to it (none where the target was met), and what it costs."""
+def search(cascade: Cascade, target: int, over: str | None, extents: Mapping[str, int]) -> Derived:
+    """Returns the cascade that reaches the target over a rank (None: over all) with the fewest operations.
 
-    cascade: Cascade
-    applied: tuple[str, ...]
-    passes: Mapping[str, int | str]
-
-
-def rewrite(cascade: Cascade, passes: int = 1, over: str | None = None) -> Rewriting:
-    from einsum_cascades.analysis.passes import passes as counted
-    found = structure(cascade)
-    parts = {p for ps in found.composites.values() for p in ps}
-    targets = [over] if over else [r for r in (*found.ranks, *found.composites) if r not in parts]
-    derived = Derived(cascade, ())
-    for rank in targets:
-        now = counted(derived.cascade)[rank]
-        if now <= passes:
-            continue
-        o = found.composites[rank][0] if rank in found.composites else rank
-        best = None
-        for d in derivations(derived.cascade, o, passes):
-            best = best or d
-        derived = Derived(best.cascade, (*derived.applied, *best.applied))
-    return Rewriting(derived.cascade, derived.applied, counted(derived.cascade))
-
-
-def derivations(cascade: Cascade, rank: str, target: int) -> Iterator[Derived]:
-    """Yields cascades in which the rank needs at most ``target`` sweeps.
-
-    Raises: NoRewriteError where there is none.
+    Raises: NoRewriteError where none reaches it; UnknownNameError for a rank that the cascade does not have.
     """
-    stages = Stages(cascade, rank)
+    found = structure(cascade)
+    every = tuple(dict.fromkeys((*found.ranks, *found.composites)))
+    if over is not None and over not in every:
+        raise UnknownNameError("rank", over, every, place=cascade.name)
+    parts = {p for names in found.composites.values() for p in names}
+    targets = (over,) if over is not None else tuple(r for r in every if r not in parts)
+    derived = Derived(cascade, ())
+    for _ in range(2 * len(targets)):
+        missed = [r for r in targets if not _reached(derived.cascade, r, target)]
+        if not missed:
+            return derived
+        derived = _over(derived, missed[0], target, extents)
+    raise _unexplained(derived.cascade, missed[0], target)
+
+
+def _reached(cascade: Cascade, rank: str, target: int) -> bool:
+    count = counted_passes(cascade)[rank]
+    return isinstance(count, int) and count <= target
+
+
+def _over(derived: Derived, rank: str, target: int, extents: Mapping[str, int]) -> Derived:
+    """The derivation that brings one rank to the target with the fewest operations."""
+    cascade = derived.cascade
+    found = structure(cascade)
+    outer = rank
+    while outer in found.composites and outer not in found.ranks:
+        outer = found.composites[outer][0]
+    stages = Stages(cascade, outer)
     if stages.needed > target:
-        raise no_rewrite(cascade, stages, target)
-    for chosen in _choices(cascade, rank, target):
-        yield _Derivation(Derived(cascade, ()), rank, chosen).made()
-
-
-def no_rewrite(cascade: Cascade, stages: Stages, target: int) -> NoRewriteError:
-    """Returns the error for a rank that needs more sweeps than the target, with the read that forces the next one."""
-    delay = next(d for t, d in stages.delays.items() if stages.stage.get(t, 0) > target)
-    along = expr_text(delay.along) if delay.along is not None else "its operand"
-    outer = expr_text(delay.outer) if delay.outer is not None else "a statistic"
-    return NoRewriteError(
-        f"{cascade.name}: rank {stages.rank!r}: no legal rewrite reaches {target} pass{'es' if target != 1 else ''}, got "
-        f"{stages.needed} at the least; {delay.line.name} reads {along} once {outer} is known, and {delay.why}",
-        rank=stages.rank, einsum=delay.line.name, read=along, passes=stages.needed)
+        raise _forced(cascade, rank, stages, target)
+    best: tuple[int, int, Derived] | None = None
+    failure: FusebenchError | None = None
+    for chosen in islice(_choices(cascade, outer, target), _MOST):
+        try:
+            made = derive(Derived(cascade, ()), outer, chosen)
+        except IllegalRewriteError as error:
+            failure = error
+            continue
+        if made.cascade == cascade or not _reached(made.cascade, rank, target):
+            continue
+        cost = (total_operations(made.cascade, rank, extents), len(made.applied))
+        if best is None or cost < best[:2]:
+            best = (*cost, made)
+    if best is not None:
+        return Derived(best[2].cascade, (*derived.applied, *best[2].applied))
+    if isinstance(failure, IllegalRewriteError):
+        raise NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got "
+                             f"{counted_passes(cascade)[rank]}; {failure}", rank=rank, read=failure.read)
+    raise _unexplained(cascade, rank, target)
 
 
 def _choices(cascade: Cascade, rank: str, target: int) -> Iterator[dict[str, int]]:
-    """Yields which reductions to leave to a later sweep than the earliest that they could be in."""
+    """Yields the sweep of each reduction, at the earliest the one that it could be in; the latest come first."""
     def extend(chosen: dict[str, int], done: int) -> Iterator[dict[str, int]]:
         stages = Stages(cascade, rank, chosen)
         if stages.needed > target:
@@ -92,83 +91,63 @@ def _choices(cascade: Cascade, rank: str, target: int) -> Iterator[dict[str, int
             yield chosen
             return
         tensor = stages.reductions[done]
-        for stage in range(stages.stage[tensor], target + 1):
+        for stage in range(target, stages.stage[tensor] - 1, -1):
             yield from extend({**chosen, tensor: stage}, done + 1)
-    yield from extend({}, 0)
+    if target == 1:
+        yield {}
+    else:
+        yield from extend({}, 0)
 
 
-class _Derivation:
-    """Applies the rewrites of one choice of stages."""
+def total_operations(cascade: Cascade, rank: str, extents: Mapping[str, int]) -> int:
+    """Returns all operations of a cascade, at typical extents where none is known."""
+    sizes = sample_extents(cascade, rank, extents)
+    return int(sum(f.value({r.upper(): n for r, n in sizes.items()}) for f in count_operations(cascade, sizes).total.values()))
 
-    def __init__(self, derived: Derived, rank: str, chosen: Mapping[str, int]) -> None:
-        self.derived, self.rank = derived, rank
-        self.chosen = dict(chosen)
 
-    @property
-    def cascade(self) -> Cascade:
-        return self.derived.cascade
+def sample_extents(cascade: Cascade, rank: str, extents: Mapping[str, int]) -> dict[str, int]:
+    """Returns an extent for every rank: those that are known, and typical ones for the rest."""
+    names = mentioned(cascade)
+    given = {r: n for r, n in extents.items() if r in names}
+    composites = structure(cascade).composites
+    inner = {p for parts in composites.values() for p in parts[1:]}
+    order = [r for r in names if r in composites] + [r for r in names if r in inner] + list(names)
+    known = known_extents(cascade, given)
+    for name in dict.fromkeys(order):
+        if name not in known:
+            given[name] = _TILE if name in inner else _LONG if name == rank else _SHORT
+            known = known_extents(cascade, given)
+    return known
 
-    def stages(self) -> Stages:
-        return Stages(self.cascade, self.rank, self.chosen)
 
-    def made(self) -> Derived:
-        for name in ("defer", "rebase"):
-            for tensor in self.stages().reductions:
-                self._try(name, tensor)
-        carried = [t for t in self.stages().reductions if self._mixes(t)]
-        if carried:
-            self._stream(carried)
-        self.derived = self.derived.then("fold", fold_copies(self.cascade))
-        return self.derived
+# --- why there is none ---
 
-    def _try(self, name: str, tensor: str) -> None:
-        stages = self.stages()
-        try:
-            parts = stages.parts(tensor)
-            if parts.is_free:
-                return
-            before = set(structure(self.cascade).producers)
-            outer = stages.outer(tensor, stages.stage[tensor])
-            made = {"defer": defer, "rebase": rebase}[name](self.cascade, tensor, self.rank, outer)
-        except IllegalRewriteError as e:
-            import os
-            if os.environ.get('DBG'): print('TRY', name, tensor, e)
-            return
-        for new in set(structure(made).producers) - before:
-            self.chosen[new] = stages.stage[tensor]
-        self.derived = self.derived.then(name, made)
+def _passes(number: int | str) -> str:
+    return f"{number} pass" if number == 1 else f"{number} passes"
 
-    def _mixes(self, tensor: str) -> bool:
-        try:
-            return self.stages().parts(tensor).mixes
-        except IllegalRewriteError:
-            return False
 
-    def _stream(self, carried: list[str]) -> None:
-        stages = self.stages()
-        references = {}
-        for tensor in carried:
-            for term in stages.parts(tensor).terms:
-                for mixture in (*term.phases, *term.deviations):
-                    for _, e in mixture.outer:
-                        references[e.tensor] = None
-        rank = self.rank
-        try:
-            self.derived = self.derived.then("partition", partition(self.cascade, rank))
-            rank = parts_of(rank)[0]
-        except IllegalRewriteError:
-            pass
-        for tensor in references:
-            self.derived = self.derived.then("iterate", iterate(self.cascade, tensor, rank))
-        names = frozenset(self._slots(references))
-        self.derived = self.derived.then("fold", fold_copies(self.cascade))
-        for tensor in carried:
-            self.derived = self.derived.then("carry", carry(self.cascade, tensor, rank, names))
+def _forced(cascade: Cascade, rank: str, stages: Stages, target: int) -> NoRewriteError:
+    """The error for a rank whose algebra needs more sweeps, with the read that forces the first of them."""
+    delay = next(d for t, d in stages.delays.items() if stages.stage.get(t, 0) > target)
+    read = expr_text(delay.read) if delay.read is not None else delay.line.name
+    known = expr_text(delay.outer) if delay.outer is not None else "what it reads"
+    along = f" (of {expr_text(delay.along)})" if delay.along is not None and delay.along != delay.read else ""
+    return NoRewriteError(
+        f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {stages.needed} at the least; "
+        f"{delay.line.name} reads {read}{along} again once {known} is known, and {delay.why}",
+        rank=rank, einsum=delay.line.name, read=read, passes=stages.needed)
 
-    def _slots(self, references: Mapping[str, None]) -> Iterator[str]:
-        """The iterative tensors that hold the running values of references."""
-        producers = structure(self.cascade).producers
-        for tensor in references:
-            body = producers[tensor].body
-            assert isinstance(body, Access)
-            yield body.tensor
+
+def _unexplained(cascade: Cascade, rank: str, target: int) -> NoRewriteError:
+    """The error for a rank whose sweeps the algebra of reductions does not decide: an opposite scan, an enclosing loop."""
+    plan = rank_passes(cascade)[rank]
+    count = counted_passes(cascade)[rank]
+    relation = next(iter(plan.forced), None)
+    if relation is None:
+        reason, einsum, read = "an iteration around it repeats its sweeps", None, None
+    else:
+        einsum = plan.graph.nodes[relation.consumer].name
+        read = expr_text(relation.read.access)
+        reason = f"{einsum} reads {read}, which needs another sweep than {plan.graph.nodes[relation.producer].name}"
+    return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {count}; {reason}",
+                          rank=rank, einsum=einsum, read=read, passes=count)

@@ -54,14 +54,7 @@ def local(draft: Draft, line: Einsum, rank: str, prefix: str = "L") -> tuple[Acc
     guards = tuple(c for c in conjuncts(line.where) if c not in keep)
     reduction = Reduction(op, inside) if line.reduction is not None and inside else None
     ranks = (rank, *(r for r in line.output_ranks))
-    body = line.body
-    if any(set(coords(g)) <= set(ranks) for g in guards):
-        # A tile that a predicate leaves empty has to hold the identity, not to be absent.
-        early = tuple(g for g in guards if set(coords(g)) <= set(ranks))
-        guards = tuple(g for g in guards if g not in early)
-        every = tuple(dict.fromkeys((*ranks, *others)))
-        body = draft.define("W" + line.name, every, body, None, conjunction(early))
-    return draft.define(prefix + line.name, ranks, body, reduction, conjunction(guards)), merge
+    return draft.define(prefix + line.name, ranks, line.body, reduction, conjunction(guards)), merge
 
 
 def splittable(cascade: Cascade, line: Einsum, rank: str) -> tuple[str, str]:

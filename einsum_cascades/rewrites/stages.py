@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Cascade, Einsum
+from einsum_cascades.ir import Access, Cascade, Einsum, coords
 from einsum_cascades.rewrites.algebra import ring_of
-from einsum_cascades.rewrites.editing import keeps
+from einsum_cascades.rewrites.editing import keeps, outermost
 from einsum_cascades.rewrites.flow import Flow
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import Separation, separation
@@ -23,9 +23,10 @@ from einsum_cascades.structure import structure
 
 @dataclass(frozen=True)
 class Delay:
-    """Why a line is not of an earlier stage: the error of taking it apart there, or None where it keeps the rank."""
+    """Why a line is not of an earlier stage: what it ``read``s, which moves ``along`` the rank, needs an ``outer`` value."""
 
     line: Einsum
+    read: Access | None
     along: Access | None
     outer: Access | None
     why: str
@@ -100,15 +101,17 @@ class Stages:
         late = [p for p in parts if finder.has_outer(p)]
         if not late:
             return None
+        read = next((a for p in late for a in outermost(p) if self.rank in coords(a) and finder.has_outer(a)), None) \
+            or next((a for p in late for a in outermost(p) if self.rank in coords(a)), None)
         if reduces:
             try:
                 separation(self.cascade, line, self.rank, is_outer)
                 return None
             except InseparableError as error:
-                return Delay(line, error.along, error.outer, error.why)
+                return Delay(line, read, error.along, error.outer, error.why)
             except IllegalRewriteError as error:
                 along, outer = finder.culprits(late[0])
-                return Delay(line, along, outer, str(error))
+                return Delay(line, read, along, outer, str(error))
         along, outer = finder.culprits(late[0])
         kind = "iterates over" if any(o.tensor in self.flow.seeds for o in line.outputs) else "keeps"
-        return Delay(line, along, outer, f"{line.name} {kind} rank {self.rank!r}")
+        return Delay(line, read, along, outer, f"{line.name} {kind} rank {self.rank!r}")

@@ -1,7 +1,7 @@
 """Where values are present: the conditions under which an element of a tensor exists (rule 3 of the notation).
 
-A rewrite that takes a read out of a reduction must not change which terms are skipped, nor make an output absent that was
-not: it compares conditions.
+A condition on a rank that is reduced skips terms; one on kept ranks alone makes the result absent, whichever operand brings
+it. A rewrite that takes a read out of a reduction must change neither: it compares conditions.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Support:
             left = out.indices[d] if out is not None else None
             rank = left.rank if isinstance(left, Coord) else names[d]
             if rank is None or accesses(index):
-                yield Condition(access, False)
+                # Only this index decides whether the element exists.
+                yield Condition(Access(access.tensor, (Num(float(d)), index)), False)
                 continue
             if bounding_rank(index) == rank:
                 continue
@@ -91,8 +92,11 @@ class Support:
     def of_line(self, line: Einsum) -> dict[Key, Condition]:
         """Returns the conditions under which an element of an Einsum's outputs is present."""
         kept = set(line.output_ranks)
-        found = self.predicates(c for c in conjuncts(line.where) if set(coords(c)) <= kept)
-        if not line.reduced_ranks:
-            for body in line.bodies:
-                found |= self.of(body)
+        return {k: c for k, c in self.of_terms(line).items() if set(coords(c.expr)) <= kept}
+
+    def of_terms(self, line: Einsum) -> dict[Key, Condition]:
+        """Returns the conditions under which a point of an Einsum is present, also those that only skip terms."""
+        found = self.predicates(conjuncts(line.where))
+        for body in line.bodies:
+            found |= self.of(body)
         return found

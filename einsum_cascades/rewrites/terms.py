@@ -268,10 +268,18 @@ class Separator:
         condition, first, second = expr.args
         if self.has_outer(condition):
             raise self.fail(expr, "a condition depends on it")
-        found = []
-        for branch, guard in ((first, condition), (second, Call("not", (condition,)))):
-            if branch != Num(self.ring.zero):
+        found: list[Term] = []
+        for number, branch in enumerate((first, second)):
+            if branch == Num(self.ring.zero):
+                continue
+            if self.moves(condition):
+                # On a rank that is reduced, a predicate skips what would add nothing.
+                guard = condition if number == 0 else Call("not", (condition,))
                 found += [replace(t, guards=(*t.guards, guard)) for t in self.terms(branch)]
+            else:
+                one, zero = Num(self.ring.one), Num(self.ring.zero)
+                factor = Call(expr.op, (condition, one, zero) if number == 0 else (condition, zero, one))
+                found += [t.times(Term(inner=((1, factor),))) for t in self.terms(branch)]
         return tuple(found)
 
     def _homomorphism(self, expr: Call, operator: MapOperator, found: Homomorphism) -> tuple[Term, ...] | None:

@@ -1,0 +1,148 @@
+"""Applies rewrites along one rank, so that each reduction is in the sweep that was chosen for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from einsum_cascades.ir import Access, Cascade
+from einsum_cascades.rewrites.carry import carry
+from einsum_cascades.rewrites.common_subexpressions import share
+from einsum_cascades.rewrites.defer import defer
+from einsum_cascades.rewrites.fold import fold, fold_copies
+from einsum_cascades.rewrites.iterate import iterate
+from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.rewrites.partition import partition, parts_of
+from einsum_cascades.rewrites.rebase import rebase
+from einsum_cascades.rewrites.split import split
+from einsum_cascades.rewrites.stages import Stages
+from einsum_cascades.structure import structure
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A cascade and the names of the rewrites that led to it."""
+
+    cascade: Cascade
+    applied: tuple[str, ...]
+
+    def then(self, name: str, cascade: Cascade) -> Derived:
+        """Returns the cascade after one more rewrite; one that changes nothing is not counted."""
+        return self if cascade == self.cascade else Derived(cascade, (*self.applied, name))
+
+
+def derive(derived: Derived, rank: str, chosen: Mapping[str, int]) -> Derived:
+    """Returns the cascade with each reduction over a rank in its earliest sweep, or in a later one that is ``chosen``.
+
+    Raises: IllegalRewriteError where a rewrite that is needed is not legal.
+    """
+    made = _Derivation(derived, rank, chosen)
+    made.free()
+    made.stream()
+    made.tidy()
+    return made.derived
+
+
+class _Derivation:
+    def __init__(self, derived: Derived, rank: str, chosen: Mapping[str, int]) -> None:
+        self.derived, self.rank = derived, rank
+        self.chosen = dict(chosen)
+        self.given = {e.name: e for e in derived.cascade.einsums}
+
+    @property
+    def cascade(self) -> Cascade:
+        return self.derived.cascade
+
+    def stages(self) -> Stages:
+        return Stages(self.cascade, self.rank, self.chosen)
+
+    def apply(self, name: str, rewrite: Callable[[Cascade], Cascade]) -> bool:
+        """Applies a rewrite where it is legal, and says whether it was."""
+        try:
+            self.derived = self.derived.then(name, rewrite(self.cascade))
+        except IllegalRewriteError:
+            return False
+        return True
+
+    # --- factors and references ---
+
+    def free(self) -> None:
+        """Frees every reduction of the statistics that it can be freed of."""
+        for tensor in self.stages().reductions:
+            stages = self.stages()
+            stage = stages.stage[tensor]
+            is_outer = stages.outer(tensor, stage)
+            try:
+                parts = stages.parts(tensor)
+            except IllegalRewriteError:
+                continue
+            if parts.is_free:
+                continue
+            before = set(structure(self.cascade).producers)
+            if parts.mixes and self._rebases(tensor, is_outer):
+                made = rebase(self.cascade, tensor, self.rank, is_outer)
+                self.derived = self.derived.then("rebase", made) if not parts.defers else Derived(
+                    made, (*self.derived.applied, "defer", "rebase"))
+            elif parts.defers:
+                self.derived = self.derived.then("defer", defer(self.cascade, tensor, self.rank, is_outer))
+            for new in set(structure(self.cascade).producers) - before:
+                self.chosen[new] = stage
+
+    def _rebases(self, tensor: str, is_outer: Callable[[Access], bool]) -> bool:
+        try:
+            rebase(self.cascade, tensor, self.rank, is_outer, only_if_needed=True)
+        except IllegalRewriteError:
+            return False
+        return True
+
+    # --- one sweep ---
+
+    def stream(self) -> None:
+        """Makes references iterative and carries what is about them."""
+        stages = self.stages()
+        carried: list[str] = []
+        references: dict[str, None] = {}
+        for tensor in stages.reductions:
+            try:
+                parts = stages.parts(tensor)
+            except IllegalRewriteError:
+                continue
+            mixtures = [m for term in parts.terms for m in (*term.phases, *term.deviations)]
+            if mixtures:
+                carried.append(tensor)
+                references |= {e.tensor: None for m in mixtures for _, e in m.outer if isinstance(e, Access)}
+        if not carried:
+            return
+        rank = self.rank
+        if self.apply("partition", lambda c: partition(c, rank)):
+            rank = parts_of(rank)[0]
+        for tensor in references:
+            self.apply("split", lambda c, t=tensor: split(c, t, rank))  # type: ignore[misc]
+            self.derived = self.derived.then("iterate", iterate(self.cascade, tensor, rank))
+        slots = frozenset(self._slot(t) for t in references)
+        self.derived = self.derived.then("fold", fold_copies(self.cascade))
+        for tensor in carried:
+            self.derived = self.derived.then("carry", carry(self.cascade, tensor, rank, slots))
+
+    def _slot(self, tensor: str) -> str:
+        """The iterative tensor that holds the running value of a reference."""
+        body = structure(self.cascade).producers[tensor].body
+        assert isinstance(body, Access)
+        return body.tensor
+
+    # --- at the end ---
+
+    def tidy(self) -> None:
+        """Folds copies and lines that only one other reads, and computes once what new lines share."""
+        self.derived = self.derived.then("fold", fold_copies(self.cascade))
+        for line in self.cascade.einsums:
+            reads = [a.tensor for e in (*self.cascade.einsums, *self.cascade.inits) for a in e.reads]
+            if line.name not in self.given and reads.count(line.name) == 1 and self._plain(line.name):
+                self.apply("fold", lambda c, t=line.name: fold(c, t))  # type: ignore[misc]
+        new = [e.name for e in self.cascade.einsums if self.given.get(e.name) != e]
+        self.derived = self.derived.then("common-subexpressions", share(self.cascade, new))
+
+    def _plain(self, name: str) -> bool:
+        """Whether a line is a map without what iterates: one that stands after a sweep."""
+        line = structure(self.cascade).producers[name]
+        return not any(r.endswith("1") and r[:-1] == self.rank or r == self.rank for r in line.ranks)
