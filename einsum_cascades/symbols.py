@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import reduce
+from functools import cached_property, lru_cache, reduce
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,20 @@ class Atom:
         # Products are sorted and compared all the time: by a text that is made once.
         object.__setattr__(self, "key", self.text(()))
 
+    @cached_property
+    def _least(self) -> int | None:
+        if self.function == "log2":
+            return 0
+        bounds = [1 if is_positive(a - 1) else 0 if is_positive(a) else -1 for a in self.arguments]
+        if self.function in ("ceil", "floor"):
+            # Both are at least 1 and at least 0: a quotient of what is at least 1.
+            return (1 if self.function == "ceil" else 0) if min(bounds) == 1 else None
+        found = min(bounds) if self.function == "min" else max(bounds)
+        return found if found >= 0 else None
+
     def least(self) -> int | None:
         """Returns 1 or 0 where it is certainly at least that for all extents of at least 1, None otherwise."""
-        bounds = [1 if is_positive(a - 1) else 0 if is_positive(a) else -1 for a in self.arguments]
-        found = min(bounds) if self.function == "min" else max(bounds) if self.function == "max" else -1
-        return found if found >= 0 else None
+        return self._least
 
     def text(self, order: Sequence[str]) -> str:
         """Returns the call as text."""
@@ -42,7 +51,7 @@ class Atom:
             return f"ceil(log2({self.arguments[0].text(order)}))"
         return f"{self.function}({', '.join(a.text(order) for a in self.arguments)})"
 
-    def value(self, extents: Mapping[str, int]) -> Fraction:
+    def value(self, extents: Mapping[str, int]) -> Number:
         """Returns its value; log2 is rounded up to a whole number, as the depth of a tree is."""
         values = [a.value(extents) for a in self.arguments]
         match self.function:
@@ -51,11 +60,11 @@ class Atom:
             case "max":
                 return max(values)
             case "ceil":
-                return Fraction(math.ceil(values[0] / values[1]))
+                return math.ceil(Fraction(values[0]) / values[1])
             case "floor":
-                return Fraction(math.floor(values[0] / values[1]))
+                return math.floor(Fraction(values[0]) / values[1])
             case "log2":
-                return Fraction(max(math.ceil(values[0]) - 1, 0).bit_length())
+                return max(math.ceil(values[0]) - 1, 0).bit_length()
         raise ValueError(f"atom: unknown function, got {self.function!r}; use min, max, ceil, floor or log2")
 
     def put(self, extents: Mapping[str, int]) -> Formula:
@@ -68,58 +77,69 @@ class Atom:
                 return reduce(maximum, made)
             case "log2":
                 return depth_of_tree(*made)
-        return quotient(*made, self.function)
+        return quotient(made[0], made[1], self.function)
 
 
 Unknown = str | Atom
 Monomial = tuple[Unknown, ...]
 """The unknowns of a product, sorted, repeated as often as they occur."""
 
+Number = int | Fraction
+
 
 def _key(unknown: Unknown) -> tuple[int, str]:
     return (0, unknown) if isinstance(unknown, str) else (1, unknown.key)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Formula:
-    """A sum of products: ``terms`` pairs each monomial with its coefficient, which is not 0."""
+    """A sum of products: ``terms`` pairs each monomial with its coefficient, which is not 0. Their order is no matter."""
 
-    terms: tuple[tuple[Monomial, Fraction], ...] = ()
+    terms: tuple[tuple[Monomial, Number], ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Formula) and dict(self.terms) == dict(other.terms)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.terms))
 
     def __add__(self, other: Formula | int) -> Formula:
         total = dict(self.terms)
         for monomial, coefficient in formula(other).terms:
-            total[monomial] = total.get(monomial, Fraction(0)) + coefficient
+            total[monomial] = total.get(monomial, 0) + coefficient
         return _made(total)
 
     def __radd__(self, other: int) -> Formula:
         return self + other
 
     def __neg__(self) -> Formula:
-        return Formula(tuple((m, -c) for m, c in self.terms))
+        return Formula(tuple([(m, -c) for m, c in self.terms]))
 
     def __sub__(self, other: Formula | int) -> Formula:
-        return self + -formula(other)
+        total = dict(self.terms)
+        for monomial, coefficient in formula(other).terms:
+            total[monomial] = total.get(monomial, 0) - coefficient
+        return _made(total)
 
     def __rsub__(self, other: int) -> Formula:
         return formula(other) - self
 
-    def __mul__(self, other: Formula | int | Fraction) -> Formula:
-        total: dict[Monomial, Fraction] = {}
+    def __mul__(self, other: Formula | Number) -> Formula:
+        total: dict[Monomial, Number] = {}
         for a, x in self.terms:
             for b, y in formula(other).terms:
-                monomial = tuple(sorted((*a, *b), key=_key))
-                total[monomial] = total.get(monomial, Fraction(0)) + x * y
+                monomial = tuple(sorted((*a, *b), key=_key)) if a and b else a or b
+                total[monomial] = total.get(monomial, 0) + x * y
         return _made(total)
 
-    def __rmul__(self, other: int | Fraction) -> Formula:
+    def __rmul__(self, other: Number) -> Formula:
         return self * other
 
     @property
-    def constant(self) -> Fraction | None:
+    def constant(self) -> Number | None:
         """The value of a formula without unknowns, or None."""
         if not self.terms:
-            return Fraction(0)
+            return 0
         return self.terms[0][1] if len(self.terms) == 1 and not self.terms[0][0] else None
 
     def symbols(self) -> frozenset[str]:
@@ -134,12 +154,12 @@ class Formula:
                         found |= argument.symbols()
         return frozenset(found)
 
-    def value(self, extents: Mapping[str, int]) -> Fraction:
+    def value(self, extents: Mapping[str, int]) -> Number:
         """Returns its value; extents are given by their capital names.
 
         Raises: KeyError for an extent that is not given.
         """
-        total = Fraction(0)
+        total: Number = 0
         for monomial, coefficient in self.terms:
             for unknown in monomial:
                 coefficient *= extents[unknown] if isinstance(unknown, str) else unknown.value(extents)
@@ -180,7 +200,7 @@ class Formula:
             unknowns = sorted(monomial, key=rank)
             for unknown in unknowns:
                 if unknown not in texts:
-                    texts[unknown] = unknown if isinstance(unknown, str) else unknown.text(order)
+                    texts[unknown] = unknown if isinstance(unknown, str) else unknown.text(order) if order else unknown.key
             parts.append((-len(unknowns), [rank(u) for u in unknowns], int(coefficient * common), [texts[u] for u in unknowns]))
         parts.sort(key=lambda p: (p[0], p[1]))
         text = ""
@@ -196,8 +216,8 @@ class Formula:
         return self.text()
 
 
-def _made(total: Mapping[Monomial, Fraction]) -> Formula:
-    return Formula(tuple(sorted(((m, c) for m, c in total.items() if c), key=lambda t: [_key(u) for u in t[0]])))
+def _made(total: Mapping[Monomial, Number]) -> Formula:
+    return Formula(tuple([term for term in total.items() if term[1]]))
 
 
 def _wrapped(made: Formula, order: Sequence[str]) -> str:
@@ -205,13 +225,13 @@ def _wrapped(made: Formula, order: Sequence[str]) -> str:
     return made.text(order) if single else f"({made.text(order)})"
 
 
-def formula(value: Formula | int | Fraction | str) -> Formula:
+def formula(value: Formula | Number | str) -> Formula:
     """Returns a number, or the extent of that capital name, as a formula."""
     if isinstance(value, Formula):
         return value
     if isinstance(value, str):
-        return Formula((((value,), Fraction(1)),))
-    return Formula((((), Fraction(value)),)) if value else Formula()
+        return Formula((((value,), 1),))
+    return Formula((((), value),)) if value else Formula()
 
 
 def extent(rank: str) -> Formula:
@@ -237,46 +257,71 @@ def maximum(a: Formula, b: Formula) -> Formula:
     return _chosen("max", a, b)
 
 
+@lru_cache(maxsize=4096)
 def _chosen(function: str, a: Formula, b: Formula) -> Formula:
-    apart = (a - b).constant
-    if apart is not None:
-        return a if (apart <= 0) == (function == "min") else b
-    if is_positive(a - b):
-        return b if function == "min" else a
-    if is_positive(b - a):
-        return a if function == "min" else b
-    parts = {part.text(): part for made in (a, b) for part in _operands(made, function)}
-    return _single(Atom(function, tuple(parts[text] for text in sorted(parts))))
+    parts: list[Formula] = []
+    for part in (*_operands(a, function), *_operands(b, function)):
+        # What is certainly not the smaller one (the larger one) of two drops out.
+        over = [(part - other) if function == "min" else (other - part) for other in parts]
+        if any(map(is_positive, over)):
+            continue
+        parts = [other for other, apart in zip(parts, over, strict=True) if not is_positive(-apart)]
+        parts.append(part)
+    if len(parts) == 1:
+        return parts[0]
+    return _single(Atom(function, tuple(sorted(parts, key=Formula.text))))
 
 
-def _operands(made: Formula, function: str) -> tuple[Formula, ...]:
-    """The operands of a formula that is this function itself, or the formula."""
-    match made.terms:
-        case (((Atom() as atom,), coefficient),) if atom.function == function and coefficient == 1:
-            return atom.arguments
-    return (made,)
+def _operands(made: Formula, function: str) -> list[Formula]:
+    """The operands of a formula that is this function, or the function plus something: max(a, b) + c has a + c, b + c."""
+    for monomial, coefficient in made.terms:
+        if len(monomial) == 1 and coefficient == 1 and isinstance(monomial[0], Atom) and monomial[0].function == function:
+            rest = made - _single(monomial[0])
+            return [part + rest for operand in monomial[0].arguments for part in _operands(operand, function)]
+    return [made]
 
 
 def _single(atom: Atom) -> Formula:
-    return Formula((((atom,), Fraction(1)),))
+    return Formula((((atom,), 1),))
 
 
 def is_positive(made: Formula) -> bool:
     """Returns whether a formula is at least 0 for all extents of at least 1, as far as the signs of its terms tell."""
-    total = Fraction(0)
+    least: dict[Monomial, Number] = {}
+    negative = []
     for monomial, coefficient in made.terms:
-        factors = [1 if isinstance(u, str) else u.least() for u in monomial]
-        if None in factors or coefficient < 0 and monomial:
+        for unknown in monomial:
+            if not isinstance(unknown, str) and unknown.least() is None:
+                return False
+        if coefficient > 0:
+            least[monomial] = coefficient
+        else:
+            negative.append((monomial, -coefficient))
+    for monomial, missing in negative:
+        # A product is at least what is left of it when factors of at least 1 are taken out.
+        for other, spare in least.items():
+            extra = list(other)
+            if spare and all(_taken(extra, u) for u in monomial) and all(isinstance(u, str) or u.least() == 1 for u in extra):
+                taken = min(spare, missing)
+                least[other] -= taken
+                missing -= taken
+        if missing:
             return False
-        total += coefficient * math.prod(f for f in factors if f is not None)
-    return total >= 0
+    return True
+
+
+def _taken(unknowns: list[Unknown], one: Unknown) -> bool:
+    if one not in unknowns:
+        return False
+    unknowns.remove(one)
+    return True
 
 
 def quotient(a: Formula, b: Formula, function: str = "ceil") -> Formula:
     """Returns a / b rounded up (``ceil``) or down (``floor``)."""
     x, y = a.constant, b.constant
     if x is not None and y:
-        return formula(math.ceil(x / y) if function == "ceil" else math.floor(x / y))
+        return formula(math.ceil(Fraction(x) / y) if function == "ceil" else math.floor(Fraction(x) / y))
     return _single(Atom(function, (a, b)))
 
 

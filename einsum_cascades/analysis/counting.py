@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from einsum_cascades.analysis.linear import Linear, linear
+from einsum_cascades.analysis.linear import Linear
 from einsum_cascades.analysis.presence import Condition
+from einsum_cascades.analysis.regions import at_most_zero, points_of
 from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num, coords, walk
-from einsum_cascades.symbols import Formula, extent, formula, is_positive, maximum, minimum, multiplied
+from einsum_cascades.symbols import Formula, extent, formula, multiplied
 
 _ENUMERATED = 200_000
 """Points of a part that are simply all tried."""
@@ -231,153 +231,5 @@ def _symbolic(ranks: tuple[str, ...], exprs: tuple[Expr, ...],
         made = at_most_zero(expr)
         exact = exact and made is not None
         forms += made or []
-    sizes = {r: extent(r) for r in ranks}
-    for name, parts in composites:
-        if set(parts) <= set(sizes) and any(f.coefficient(name) for f in forms):
-            if any(f.coefficient(p) for f in forms for p in parts):
-                return Count(multiplied(sizes.values()), exact=False)
-            sizes = {r: s for r, s in sizes.items() if r not in parts} | {name: extent(name)}
-    forms = [f for f in dict.fromkeys(forms) if not _within_extent(f)]
-    if not forms:
-        return Count(multiplied(sizes.values()), exact)
-    if any(set(dict(f.coordinates)) - set(sizes) for f in forms):
-        return Count(multiplied(sizes.values()), exact=False)
-    if len(sizes) == 1:
-        (rank, size), = sizes.items()
-        found = _bounded(rank, size, forms)
-    elif len(sizes) == 2:
-        found = _band(sizes, forms)
-    else:
-        found = None
-    return Count(multiplied(sizes.values()), exact=False) if found is None else Count(found, exact)
-
-
-def at_most_zero(expr: Expr) -> list[Linear] | None:
-    """Returns the forms f with f <= 0 that a comparison says, extents as symbols; None where it is not linear."""
-    match expr:
-        case Call(op="lt" | "le" | "gt" | "ge" | "eq" as op, args=(left, right)):
-            pass
-        case _:
-            return None
-    if op in ("gt", "ge"):
-        left, right, op = right, left, "lt" if op == "gt" else "le"
-    form = linear(Call("sub", (left, right)))
-    if form is None or not all(isinstance(s, str) for s, _ in form.symbols):
-        return None
-    made = [Linear(form.coordinates, form.symbols, form.constant + (1 if op == "lt" else 0))]
-    if op == "eq":
-        made.append(Linear(tuple((r, -c) for r, c in form.coordinates), tuple((s, -c) for s, c in form.symbols),
-                           -form.constant))
-    return made
-
-
-def _within_extent(form: Linear) -> bool:
-    """Whether a form says no more than that a coordinate is at least 0 or below its extent."""
-    if len(form.coordinates) != 1:
-        return False
-    (rank, coefficient), = form.coordinates
-    return (coefficient == -1 and not form.symbols and form.constant <= 0
-            or coefficient == 1 and form.symbols == ((rank, -1),) and form.constant <= 1)
-
-
-def _fixed(form: Linear) -> Formula:
-    total = formula(form.constant)
-    for symbol, coefficient in form.symbols:
-        total = total + extent(str(symbol)) * coefficient
-    return total
-
-
-def _bounded(rank: str, size: Formula, forms: Sequence[Linear]) -> Formula | None:
-    low, high = formula(0), size
-    for form in forms:
-        coefficient = form.coefficient(rank)
-        if coefficient == 1:
-            high = minimum(high, 1 - _fixed(form))
-        elif coefficient == -1:
-            low = maximum(low, _fixed(form))
-        else:
-            return None
-    return maximum(formula(0), high - low)
-
-
-def _band(sizes: Mapping[str, Formula], forms: Sequence[Linear]) -> Formula | None:
-    """Pairs (a, b) with low <= b - a <= high."""
-    a, b = sizes
-    highs, lows = [], []
-    for form in forms:
-        along = (form.coefficient(a), form.coefficient(b))
-        if along == (-1, 1):
-            highs.append(-_fixed(form))
-        elif along == (1, -1):
-            lows.append(_fixed(form))
-        else:
-            return None
-    if highs and lows:
-        high, low = highs[0], lows[0]
-        for other in highs[1:]:
-            high = minimum(high, other)
-        for other in lows[1:]:
-            low = maximum(low, other)
-        pairs = _below(sizes[a], sizes[b], high) - _below(sizes[a], sizes[b], low - 1)
-        return pairs if is_positive(high - low + 1) else maximum(formula(0), pairs)
-    if highs:
-        high = highs[0]
-        for other in highs[1:]:
-            high = minimum(high, other)
-        return _below(sizes[a], sizes[b], high)
-    low = lows[0]
-    for other in lows[1:]:
-        low = maximum(low, other)
-    # b - a >= low is a - b <= -low.
-    return _below(sizes[b], sizes[a], -low)
-
-
-def _below(a: Formula, b: Formula, most: Formula) -> Formula:
-    """Pairs (x, y) of coordinates below a and b with y - x <= most."""
-    return _steps(a + most, b) - _steps(most, b)
-
-
-def _steps(x: Formula, b: Formula) -> Formula:
-    """The sum of min(max(t, 0), b) over t = 1 ... x."""
-    short = maximum(formula(0), minimum(x, b))
-    return (short * short + short) * Fraction(1, 2) + b * maximum(formula(0), x - b)
-
-
-# --- fibers ---
-
-def longest(variable: str, size: Formula, forms: Sequence[Linear], sizes: Mapping[str, Formula]) -> Formula:
-    """Returns the most coordinates that a variable below ``size`` has where forms that are at most 0 bound it.
-
-    Every other coordinate, of the extents ``sizes``, may be the one that leaves most. Exact for two bounds, an upper
-    bound for more.
-    """
-    # variable <= high, variable >= low, as forms without the variable.
-    highs, lows = [], []
-    for form in forms:
-        rest = Linear(tuple((r, c) for r, c in form.coordinates if r != variable), form.symbols, form.constant)
-        coefficient = form.coefficient(variable)
-        if coefficient == 1:
-            highs.append(Linear(tuple((r, -c) for r, c in rest.coordinates), tuple((s, -c) for s, c in rest.symbols),
-                                -rest.constant))
-        elif coefficient == -1:
-            lows.append(rest)
-    least = size
-    for high in highs:
-        least = minimum(least, _largest(high, sizes) + 1)
-        for low in lows:
-            others: dict[str, int] = dict(high.coordinates)
-            for rank, c in low.coordinates:
-                others[rank] = others.get(rank, 0) - c
-            between = Linear(tuple((r, c) for r, c in others.items() if c))
-            least = minimum(least, _largest(between, sizes) + _fixed(high) - _fixed(low) + 1)
-    for low in lows:
-        least = minimum(least, size + _largest(Linear(tuple((r, -c) for r, c in low.coordinates)), sizes) - _fixed(low))
-    return maximum(formula(0), least)
-
-
-def _largest(form: Linear, sizes: Mapping[str, Formula]) -> Formula:
-    total = _fixed(form)
-    for rank, coefficient in form.coordinates:
-        if coefficient > 0:
-            total = total + (sizes[rank] - 1) * coefficient
-    return total
+    points, known = points_of({r: extent(r) for r in ranks}, forms, composites)
+    return Count(points, exact and known)

@@ -18,15 +18,15 @@ An input is live from its first sweep to its last: one that is read in two sweep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Set
 from dataclasses import dataclass
 from itertools import combinations
 
-from einsum_cascades.analysis.counting import at_most_zero, longest
 from einsum_cascades.analysis.graph import Node
 from einsum_cascades.analysis.linear import Linear
 from einsum_cascades.analysis.passes import RankPlan, rank_passes
 from einsum_cascades.analysis.presence import Condition, presence
+from einsum_cascades.analysis.regions import at_most_zero, longest
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, accesses, coords, kept_coords
 from einsum_cascades.structure import Structure, structure
 from einsum_cascades.symbols import Formula, extent, formula, maximum, minimum, multiplied
@@ -59,24 +59,25 @@ def live_footprint(cascade: Cascade) -> dict[str, Footprint]:
     for einsum in (*cascade.inits, *cascade.einsums):
         for access in dict.fromkeys((*einsum.outputs, *einsum.reads)):
             uses[access.tensor].append(_Use(einsum, access, conditions[einsum]))
-    plans = [p.plan for p in rank_passes(cascade).values()]
-    return {tensor: _of_tensor(tensor, own, plans, found) for tensor, own in uses.items()}
+    users: dict[str, list[tuple[RankPlan, int, frozenset[int]]]] = {}
+    for passes in rank_passes(cascade).values():
+        for (tensor, dimension), groups in _users(passes.plan).items():
+            users.setdefault(tensor, []).extend((passes.plan, dimension, group) for group in groups)
+    return {tensor: _of_tensor(tensor, own, users.get(tensor, []), found) for tensor, own in uses.items()}
 
 
-def _of_tensor(tensor: str, uses: list[_Use], plans: list[RankPlan], found: Structure) -> Footprint:
-    dimensions = found.dimensions[tensor]
-    held: list[set[str]] = [set() for _ in dimensions]
+def _of_tensor(tensor: str, uses: list[_Use], users: list[tuple[RankPlan, int, frozenset[int]]],
+               found: Structure) -> Footprint:
+    held: list[set[str]] = [set() for _ in found.dimensions[tensor]]
     apart: dict[frozenset[Einsum], None] = {}
-    for plan in plans:
-        for d in range(len(dimensions)):
-            for users in _users(tensor, d, plan):
-                if len(users) > 1 and plan.sweeps(users)[0] > 1:
-                    held[d].add(plan.rank)
-                    nodes = plan.graph.nodes
-                    pairs = [frozenset((nodes[a].einsum, nodes[b].einsum)) for a, b in combinations(sorted(users), 2)
-                             if plan.sweeps(frozenset((a, b)))[0] > 1]
-                    # Where no two of them, only three together, need two sweeps, all is held.
-                    apart |= dict.fromkeys(pairs or [frozenset()])
+    for plan, d, group in users:
+        if plan.sweeps(group)[0] > 1:
+            held[d].add(plan.rank)
+            nodes = plan.graph.nodes
+            pairs = [frozenset((nodes[a].einsum, nodes[b].einsum)) for a, b in combinations(sorted(group), 2)
+                     if plan.sweeps(frozenset((a, b)))[0] > 1]
+            # Where no two of them, only three together, need two sweeps, all is held.
+            apart |= dict.fromkeys(pairs or [frozenset()])
     if not any(held):
         return Footprint(formula(1), tuple(map(frozenset, held)), True)
     values, exact = None, True
@@ -88,36 +89,35 @@ def _of_tensor(tensor: str, uses: list[_Use], plans: list[RankPlan], found: Stru
     return Footprint(values, tuple(map(frozenset, held)), exact)
 
 
-def _users(tensor: str, dimension: int, plan: RankPlan) -> Iterator[frozenset[int]]:
-    """The nodes that make a tensor or read it along the plan's rank in one dimension, for each slot of an unrolled
-    iteration."""
+def _users(plan: RankPlan) -> dict[tuple[str, int], list[frozenset[int]]]:
+    """For each tensor and dimension, the nodes that make the tensor or read it along the plan's rank there; for each
+    slot of an unrolled iteration apart. Sets of one node are left out."""
     graph, rank = plan.graph, plan.rank
     leaves = frozenset(graph.leaves(rank))
-    fixed: set[int] = set()
-    slots: dict[tuple[object, ...], set[int]] = {}
     members = [graph.nodes[n] for n in graph.members(rank)]
+    fixed: dict[str, set[int]] = {}
+    for node in members:
+        for out, forms in node.outputs if node.generation else ():
+            fixed.setdefault(out, set()).update(d for d, f in enumerate(forms) if f is not None and not f.coordinates)
+    slots: dict[tuple[str, int], dict[tuple[object, ...], set[int]]] = {}
+
+    def use(tensor: str, d: int, node: Node, forms: tuple[Linear | None, ...]) -> None:
+        slot = tuple(forms[f] for f in sorted(fixed.get(tensor, ())))
+        slots.setdefault((tensor, d), {}).setdefault(slot, set()).add(node.number)
+
     for node in members:
         for out, forms in node.outputs:
-            if out == tensor and node.generation:
-                fixed |= {d for d, form in enumerate(forms) if form is not None and not form.coordinates}
-
-    def use(node: Node, forms: tuple[Linear | None, ...]) -> None:
-        slots.setdefault(tuple(forms[d] for d in sorted(fixed)), set()).add(node.number)
-
-    for node in members:
-        for out, forms in node.outputs:
-            form = forms[dimension] if out == tensor else None
-            if form is not None and _moves({r for r, _ in form.coordinates}, rank, leaves):
-                use(node, forms)
+            for d, form in enumerate(forms):
+                if form is not None and _moves({r for r, _ in form.coordinates}, rank, leaves):
+                    use(out, d, node, forms)
         for read in node.reads:
-            if read.tensor == tensor and (read.gathers[dimension] == rank if read.gathers[dimension] is not None
-                                          else _moves(set(read.kept[dimension]), rank, leaves)):
-                use(node, read.forms)
-    for users in slots.values():
-        yield frozenset(users)
+            for d, gathered in enumerate(read.gathers):
+                if gathered == rank if gathered is not None else _moves(read.kept[d], rank, leaves):
+                    use(read.tensor, d, node, read.forms)
+    return {key: [frozenset(g) for g in groups.values() if len(g) > 1] for key, groups in slots.items()}
 
 
-def _moves(ranks: set[str], rank: str, leaves: frozenset[str]) -> bool:
+def _moves(ranks: Set[str], rank: str, leaves: frozenset[str]) -> bool:
     return rank in ranks or ranks >= leaves
 
 
@@ -150,7 +150,7 @@ def _elements(tensor: str, uses: list[_Use], every: list[_Use], held: list[set[s
         if ranks_held:
             size, whole = _length(tensor, d, ranks_held, every, found)
             bounds = [f for f in dict.fromkeys(forms) if f.coefficient(f"@{d}")]
-            factors.append(longest(f"@{d}", size, bounds, sizes) if whole else size)
+            factors.append(longest(f"@{d}", bounds, {**sizes, f"@{d}": size}) if whole else size)
     return multiplied(factors), exact
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from einsum_cascades.indices import composite
 from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num, coords, walk
@@ -42,6 +43,7 @@ class Linear:
         return dict(self.coordinates).get(rank, 0)
 
 
+@lru_cache(maxsize=8192)
 def linear(expr: Expr) -> Linear | None:
     """Returns an expression as a linear form, or None where it is none (a product of coordinates, a floor, a clamp)."""
     match expr:

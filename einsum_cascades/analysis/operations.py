@@ -93,16 +93,17 @@ def _of_einsum(einsum: Einsum, conditions: tuple[Condition, ...], found: Structu
 
 def counted_calls(expr: Expr) -> Iterator[Call]:
     """Yields the operators of an expression that work on values: not those inside indices, nor on constants."""
-    if isinstance(expr, Call) and _has_value(expr):
+    if isinstance(expr, Call) and has_value(expr):
         yield expr
         for arg in expr.args:
             yield from counted_calls(arg)
 
 
-def _has_value(expr: Expr) -> bool:
+def has_value(expr: Expr) -> bool:
+    """Returns whether an expression depends on a tensor other than through indices."""
     match expr:
         case Access():
             return True
         case Call(args=args):
-            return any(_has_value(a) for a in args)
+            return any(has_value(a) for a in args)
     return False

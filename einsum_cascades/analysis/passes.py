@@ -165,11 +165,11 @@ def along(read: Read, rank: str, leaves: frozenset[str]) -> bool | None:
 
 
 def stages(found: RankPasses) -> tuple[str, dict[int, int], tuple[Order, ...]]:
-    """Returns a tensor that needs most sweeps, the sweep of each node in a schedule that reaches them, their orders."""
+    """Returns a tensor that needs most sweeps (the one with the fewest visitors), the sweep of each node in a schedule that reaches them, their orders."""
     plans = found.plan
     if not plans.visits:
         return "", {}, ()
-    tensor = max(plans.visits, key=lambda t: (plans.sweeps(plans.visits[t])[0], len(plans.visits[t])))
+    tensor = max(plans.visits, key=lambda t: (plans.sweeps(plans.visits[t])[0], -len(plans.visits[t])))
     visits = plans.visits[tensor]
     orders = plans.sweeps(visits)[1]
     stage = plans.plan.stages(orders, plans.plan.mask(visits))

@@ -17,8 +17,19 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from einsum_cascades.analysis.distances import (Bounds, Carrier, Center, Constraint, compiled, frozen, joined,
-                                                of_index, of_predicate, widened, within)
+from einsum_cascades.analysis.distances import (
+    Bounds,
+    Carrier,
+    Center,
+    Constraint,
+    compiled,
+    frozen,
+    joined,
+    of_index,
+    of_predicate,
+    widened,
+    within,
+)
 from einsum_cascades.analysis.graph import Node, Read
 from einsum_cascades.analysis.linear import FAR, UNBOUNDED, Anchor, Linear, anchor, linear, most, plus, span
 from einsum_cascades.ir import Call, Coord, Expr, Extent, accesses
@@ -86,6 +97,7 @@ class Graph:
         self.iterative = {t for t, who in self.writers.items()
                           if any(nodes[n].seed for n, _ in who) or len(who) > 1}
         self.anchors = frozenset(self._anchors())
+        self._members: dict[str, tuple[int, ...]] = {}
 
     def _anchors(self) -> set[Anchor]:
         found: set[Anchor] = set()
@@ -118,7 +130,9 @@ class Graph:
 
     def members(self, rank: str) -> tuple[int, ...]:
         """Returns the nodes that iterate a rank, or traverse it by a gather."""
-        return tuple(n.number for n in self.nodes if rank in n.ranks or rank in n.virtual)
+        if rank not in self._members:
+            self._members[rank] = tuple(n.number for n in self.nodes if rank in n.ranks or rank in n.virtual)
+        return self._members[rank]
 
     def relations(self, rank: str) -> tuple[Relation, ...]:
         """Returns, for a rank, every pair of nodes that iterate it and need each other without another in between."""
@@ -247,14 +261,16 @@ class _Search:
         return made
 
     def own_constraints(self, node: Node, side: str) -> list[Constraint]:
-        """A node's predicates and the extents of its coordinates."""
+        """A node's predicates, and the extents of the coordinates that matter."""
         known = self.constraints.get((node.number, side))
         if known is not None:
             return known
         made: list[Constraint] = []
         for form in node.bounds:
             made += of_predicate(form, side, self.own)
-        for rank in sorted(node.ranks):
+        for rank in self.positions:
+            if rank not in node.ranks:
+                continue
             if () in self.graph.anchors:
                 made.append(Constraint((side, rank), ("anchor", ()), 0))
             end = ((rank, 1),)

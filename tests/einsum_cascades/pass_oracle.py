@@ -265,13 +265,13 @@ def problem(made: Expansion, rank: str, split: Sequence[str]) -> Problem:
                 needed.setdefault((spot[0], element), set()).add(spot[1])
     lagged: dict[tuple[int, int, str], Pairs] = {}
     strict: dict[tuple[int, int, str], Pairs] = {}
-    for (node, element), here in needed.items():
-        everywhere = len(here) == len(spots[node]) > 1
+    for (number, element), here in needed.items():
+        everywhere = len(here) == len(spots[number]) > 1
         for w in made.writers[element]:
             there = where[w]
             if there is not None:
                 kind = strict if everywhere else lagged
-                kind.setdefault((node, there[0], element[0]), set()).update((x, there[1]) for x in here)
+                kind.setdefault((number, there[0], element[0]), set()).update((x, there[1]) for x in here)
     needs = [0] * len(nodes)
     for c, p, _ in (*lagged, *strict):
         if c != p:
@@ -321,7 +321,7 @@ def orders(places: list[Place]) -> Iterator[dict[Place, int]]:
 
 def fits(weights: Mapping[tuple[int, int], int], members: list[int], most: int) -> bool:
     """Returns whether lags of 0 to ``most`` exist: lag(c) - lag(p) at least the weight of (c, p)."""
-    lag = {m: 0 for m in members}
+    lag = dict.fromkeys(members, 0)
     for _ in range(len(members) * (most + 1) + 1):
         changed = False
         for (c, p), weight in weights.items():
