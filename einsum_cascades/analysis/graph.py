@@ -70,16 +70,12 @@ def nodes(cascade: Cascade, generations: Mapping[str, int] | None = None) -> tup
     conditions = presence(cascade)
     unrolled = dict(generations or {})
     made: list[Node] = []
-    for seed in cascade.inits:
-        made.append(_node(len(made), seed, conditions[seed], found, (), (), True, unrolled))
-    started = frozenset(cascade.inits)
+    seeds = frozenset(cascade.inits)
     for einsum, loops in _with_loops(found.schedule, ()):
-        if einsum in started:
-            continue
         own = [r for r in dict.fromkeys(loops) if r in unrolled and r in einsum.ranks]
         for values in product(*(range(unrolled[r]) for r in own)):
             generation = tuple(zip(own, values, strict=True))
-            made.append(_node(len(made), einsum, conditions[einsum], found, generation, loops, False, unrolled))
+            made.append(_node(len(made), einsum, conditions[einsum], found, generation, loops, einsum in seeds, unrolled))
     return tuple(made)
 
 

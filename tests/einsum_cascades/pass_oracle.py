@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import permutations, product
 from math import floor, inf
 
+from einsum_cascades.dependencies import Loop
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords, kept_coords
 from einsum_cascades.structure import structure
 
@@ -141,9 +142,17 @@ def expand(cascade: Cascade, extents: Mapping[str, int], gathered: str | None = 
     defined = {out.tensor for e in cascade.einsums for out in e.outputs}
     present: set[Element] = set()
     numbers = {e: i for i, e in enumerate(made.einsums)}
-    for number in (numbers[e] for e in (*cascade.inits, *found.order)):
-        _expand_one(made, number, gathered, defined, present)
+    for einsum in _in_order(found.schedule):
+        _expand_one(made, numbers[einsum], gathered, defined, present)
     return made
+
+
+def _in_order(steps: Sequence[Einsum | Loop]) -> Iterator[Einsum]:
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from _in_order(step.body)
+        else:
+            yield step
 
 
 def _expand_one(made: Expansion, number: int, gathered: str | None, defined: set[str], present: set[Element]) -> None:
@@ -230,7 +239,8 @@ class Problem:
     """What the nodes that iterate a rank need of each other, coordinate by coordinate.
 
     ``lagged[c, p, t]`` are pairs (x, y): c at x needs an element of t that p writes at y. ``strict[c, p, t]`` are those
-    of elements that c needs at every coordinate. ``needs`` are, for each node, the others that it needs, as bits.
+    of elements that c needs at every coordinate. ``needs`` are, for each node, the others that
+    it needs, as bits.
     """
 
     nodes: list[Node]
@@ -387,9 +397,9 @@ def fewest(given: Problem, possible: list[set[int]], visitors: int) -> int | Non
 
 # --- who visits what ---
 
-def _varies(access: Access, rank: str, extents: Mapping[str, int]) -> bool:
-    """Whether the element moves with a rank, outside of computed indices."""
-    static = [i for i in access.indices if not accesses(i)]
+def _varies(indices: Sequence[Expr], rank: str, extents: Mapping[str, int]) -> bool:
+    """Whether some indices move with a rank, outside of computed ones."""
+    static = [i for i in indices if not accesses(i)]
     if rank not in {r for i in static for r in kept_coords(i)}:
         return False
     ranks = [r for r in dict.fromkeys(r for i in static for r in coords(i)) if r != rank]
@@ -398,25 +408,24 @@ def _varies(access: Access, rank: str, extents: Mapping[str, int]) -> bool:
                for at in product(*(range(extents[r]) for r in ranks)))
 
 
-def visitors(made: Expansion, rank: str, direct: bool = False) -> dict[str, set[int]]:
-    """Returns the Einsums that visit each tensor along a rank; only those that read it themselves where ``direct``."""
+def _gathers(made: Expansion, access: Access, einsum: Einsum, rank: str, d: int) -> bool:
+    name = structure(made.cascade).dimensions[access.tensor][d]
+    return name == rank and rank not in einsum.ranks and bool(accesses(access.indices[d]))
+
+
+def visitors(made: Expansion, rank: str) -> dict[str, set[int]]:
+    """Returns the Einsums that visit each tensor along a rank."""
     leaves = leaves_of(made.cascade, rank)
-    found = structure(made.cascade)
     readers: dict[str, set[int]] = {}
     derived: dict[str, set[str]] = {}
     for number, einsum in enumerate(made.einsums):
         moved = [rank] if rank in einsum.ranks else leaves
         for access in einsum.reads:
-            along = all(_varies(access, leaf, made.extents) for leaf in moved)
-            gathers = rank not in einsum.ranks and any(
-                name == rank and accesses(i)
-                for name, i in zip(found.dimensions[access.tensor], access.indices, strict=True))
-            if along or gathers:
+            along = all(_varies(access.indices, leaf, made.extents) for leaf in moved)
+            if along or any(_gathers(made, access, einsum, rank, d) for d in range(len(access.indices))):
                 readers.setdefault(access.tensor, set()).add(number)
-            if along and all(any(_varies(o, leaf, made.extents) for o in einsum.outputs) for leaf in moved):
+            if along and all(any(_varies(o.indices, leaf, made.extents) for o in einsum.outputs) for leaf in moved):
                 derived.setdefault(access.tensor, set()).update(o.tensor for o in einsum.outputs)
-    if direct:
-        return readers
     result: dict[str, set[int]] = {}
     for tensor in readers:
         family, stack = {tensor}, [tensor]
@@ -428,22 +437,61 @@ def visitors(made: Expansion, rank: str, direct: bool = False) -> dict[str, set[
     return result
 
 
-def passes_of(cascade: Cascade, extents: Mapping[str, int], rank: str, lag: int = 1, most: int = 9) -> int | None:
-    """Returns the passes of a rank by brute force; None where it cannot tell: there are more than ``most`` nodes to
-    try, or an Einsum has no point at all on these extents."""
+def users(made: Expansion, rank: str) -> dict[tuple[str, int], set[int]]:
+    """Returns the Einsums that write a tensor, or read it themselves, along a rank in one of its dimensions."""
+    leaves = leaves_of(made.cascade, rank)
+    found: dict[tuple[str, int], set[int]] = {}
+    for number, einsum in enumerate(made.einsums):
+        moved = [rank] if rank in einsum.ranks else leaves
+        for access in (*einsum.outputs, *einsum.reads):
+            for d, index in enumerate(access.indices):
+                if all(_varies((index,), leaf, made.extents) for leaf in moved) or _gathers(made, access, einsum, rank, d):
+                    found.setdefault((access.tensor, d), set()).add(number)
+    return found
+
+
+# --- answers ---
+
+def _solved(cascade: Cascade, extents: Mapping[str, int], rank: str, lag: int,
+            most: int) -> tuple[Expansion, Problem, list[set[int]]] | None:
+    """The problem of a rank and its sweeps: with Einsums whole, or else split by generation; None where they are too
+    many, or an Einsum has no point at all on these extents."""
     made = expand(cascade, extents, rank)
-    iterated = {i.rank for i in structure(cascade).iterative.values()} - set(leaves_of(cascade, rank))
     if len({point.number for point in made.points}) < len(made.einsums):
         return None
+    iterated = {i.rank for i in structure(cascade).iterative.values()} - set(leaves_of(cascade, rank))
     for split in ([], sorted(iterated)):
         given = problem(made, rank, split)
         if len(given.nodes) > most:
             return None
         possible = sweeps(given, lag)
-        counts = []
-        for numbers in visitors(made, rank).values():
-            mask = sum(1 << i for i, node in enumerate(given.nodes) if node[0] in numbers)
-            counts.append(fewest(given, possible, mask))
-        if None not in counts:
-            return max((c for c in counts if c is not None), default=1) or 1
+        if fewest(given, possible, (1 << len(given.nodes)) - 1) is not None:
+            return made, given, possible
     raise AssertionError(f"no schedule of {rank} exists")
+
+
+def _of(given: Problem, possible: list[set[int]], numbers: set[int]) -> int:
+    count = fewest(given, possible, sum(1 << i for i, node in enumerate(given.nodes) if node[0] in numbers))
+    assert count is not None
+    return count
+
+
+def passes_of(cascade: Cascade, extents: Mapping[str, int], rank: str, lag: int = 1, most: int = 9) -> int | None:
+    """Returns the passes of a rank by brute force; None where it cannot tell: there are more than ``most`` nodes to
+    try, or an Einsum has no point at all on these extents."""
+    solved = _solved(cascade, extents, rank, lag, most)
+    if solved is None:
+        return None
+    made, given, possible = solved
+    return max((_of(given, possible, numbers) for numbers in visitors(made, rank).values()), default=1) or 1
+
+
+def held_of(cascade: Cascade, extents: Mapping[str, int], rank: str, lag: int = 1,
+            most: int = 9) -> set[tuple[str, int]] | None:
+    """Returns the tensors, each with a dimension, that no schedule makes and reads in one sweep of a rank; None where
+    it cannot tell, or where Einsums are split by generation."""
+    solved = _solved(cascade, extents, rank, lag, most)
+    if solved is None or any(generation for _, generation in solved[1].nodes):
+        return None
+    made, given, possible = solved
+    return {key for key, numbers in users(made, rank).items() if _of(given, possible, numbers) > 1}
