@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SQUARES = """
 SS[t]  = X[t,d] * X[t,d]
-RN[t]  = rsqrt(SS[t] / D + 1e-6)
+RN[t]  = rsqrt(SS[t] / D + 1e-5)
 """
 _ALGORITHMS = {
     "scaled": f"""{_SQUARES}
@@ -33,7 +33,7 @@ WEIGHTS = ("Scale",)
 def reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[str, Array]:
     """Returns Y[t,d]: every token with a mean square of 1, scaled."""
     import numpy as np
-    return {"Y": inputs["X"] / np.sqrt(np.mean(inputs["X"]**2, axis=1, keepdims=True) + 1e-6) * inputs["Scale"]}
+    return {"Y": inputs["X"] / np.sqrt(np.mean(inputs["X"]**2, axis=1, keepdims=True) + 1e-5) * inputs["Scale"]}
 
 
 def offset_reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[str, Array]:
@@ -42,9 +42,9 @@ def offset_reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) ->
 
 
 def unscaled_reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[str, Array]:
-    """Returns the same without a scale: rows whose squares add up to their number, but for the 1e-6."""
+    """Returns the same without a scale: rows whose squares add up to their number, but for the 1e-5."""
     import numpy as np
-    squares = np.sum(inputs["X"]**2, axis=1, keepdims=True) + 1e-6 * extents["d"]
+    squares = np.sum(inputs["X"]**2, axis=1, keepdims=True) + 1e-5 * extents["d"]
     return {"Y": inputs["X"] * np.sqrt(extents["d"] / squares)}
 
 
