@@ -63,8 +63,14 @@ def points_of(sizes: Sizes, forms: Iterable[Linear], composites: Composites = ()
             if any(f.coefficient(p) for f in used for p in parts):
                 return multiplied(sizes.values()), False
             sizes = {r: s for r, s in sizes.items() if r not in parts} | {name: extent(name)}
-    used = [f for f in used if f.coordinates and not is_positive(-largest(f, sizes | {r: extent(r) for r in _names(f)}))]
+    used = [f for f in used if not is_positive(-largest(f, sizes | {r: extent(r) for r in _names(f) - set(sizes)}))]
     total, exact = formula(1), True
+    for form in used:
+        if not form.coordinates:
+            # It holds everywhere or nowhere; which, the extents decide.
+            total, exact = (formula(0), True) if is_positive(value_of(form) - 1) else (total, False)
+            if total == formula(0):
+                return total, True
     for part in _connected(sizes, used):
         own = [f for f in used if _names(f) & set(part)]
         whole = multiplied(sizes[r] for r in part)
@@ -159,7 +165,7 @@ def projected(forms: Iterable[Linear], sizes: Sizes, kept: Iterable[str]) -> tup
         lowers.append(Linear(((rank, -1),)))
         left = list(dict.fromkeys((*(f for f in left if not f.coefficient(rank)),
                                    *(plus(u, low, 1) for u in uppers for low in lowers))))
-        left = [f for f in left if f.coordinates and not is_positive(-largest(f, sizes))]
+        left = [f for f in left if not is_positive(-largest(f, sizes))]
     return left, exact
 
 
