@@ -12,7 +12,7 @@ Norm = Literal["layer_norm:centred", "rms_norm:scaled", "rms_norm:unit-offset"]
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention of ``heads`` query heads with ``features`` each; heads/key_heads of them share one head of keys and values.
+    """Attention of ``heads`` query heads with ``features`` each; heads/key_heads of them share a head of keys and values.
 
     Without ``causal`` a token sees all others. ``window`` is how many tokens up to its own it sees (None: all).
     ``rotary`` features of each head of queries and keys are rotated. ``buckets`` of distances have a learned bias (0:
@@ -112,8 +112,8 @@ class Architecture:
     are the rows of learned tables that are added to them before a norm (0: none). The stack ends with a norm where
     ``last_norm`` says so, then the ``head`` (``tied`` to the embedding, its ``own``, ``none``), whose logits may be
     capped, or a ``pooler`` of each sequence's first token. ``value_bytes`` is the size of a value in the published
-    weights (None: it is not said). ``notes`` say what is left out, ``ignored`` are the keys of its configuration that nothing
-    was read from.
+    weights (None: it is not said). ``notes`` say what is left out, ``ignored`` are the keys of its configuration that
+    nothing was read from.
     """
 
     id: str

@@ -102,7 +102,7 @@ def _dtype(keys: Fields) -> int | None:
 def _refuse_more_layers(keys: Keys) -> None:
     for key in keys.unread():
         value = keys.mapping[key]
-        # One expert is an MLP; no adapter, a null and an empty list are none.
-        if _MORE_LAYERS.search(key) and value not in (None, False, 0, 1, [], {}, ""):
+        # One expert is an MLP, but True is no number; a null and an empty list are none.
+        if _MORE_LAYERS.search(key) and (value is True or value not in (None, False, 0, 1, [], {}, "")):
             keys.fail(key, "it would add or change layers, which is not modelled for this model type", value,
                       "remove it where the model runs without it")

@@ -30,8 +30,8 @@ _GATES: Mapping[Activation, str] = {"silu": "swiglu", "gelu": "geglu", "gelu-tan
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass of ``batch`` sequences through a stack: ``queries`` new tokens in each, the last of ``keys`` tokens, which see
-    ``sources`` tokens of an encoder. ``kept`` says whether keys, values and states serve a next token; ``cached``
+    """A pass of ``batch`` sequences through a stack: ``queries`` new tokens in each, the last of ``keys`` tokens, which
+    see ``sources`` tokens of an encoder. ``kept`` says whether keys, values and states serve a next token; ``cached``
     whether those of the tokens before, and of the encoder's, are there already."""
 
     batch: int
@@ -47,8 +47,8 @@ class Pass:
         return self.batch * self.queries
 
 
-def network(model: Architecture, *, phase: Phase = "prefill", seq_len: int, batch: int = 1, target_len: int | None = None,
-            all_logits: bool = False) -> Network:
+def network(model: Architecture, *, phase: Phase = "prefill", seq_len: int, batch: int = 1,
+            target_len: int | None = None, all_logits: bool = False) -> Network:
     """Returns a model in a phase.
 
     ``seq_len`` tokens are in each sequence; with an encoder, those are its, and the decoder has ``target_len``
@@ -244,8 +244,8 @@ def _selective_scan(model: Architecture, own: SelectiveScan, now: Pass) -> Itera
         yield Layer("scan", "mixer", "state_update", "s6", {"b": now.batch, "e": own.channels, "n": states},
                     weights=("Bdt", "Alog", "D"), kept_values=kept)
     else:
-        yield Layer("scan", "mixer", "mamba_s6", "sequential", {"i": now.queries, "e": own.channels, "n": states}, now.batch,
-                    weights=("Bdt", "Alog", "D"), kept_values=kept)
+        yield Layer("scan", "mixer", "mamba_s6", "sequential", {"i": now.queries, "e": own.channels, "n": states},
+                    now.batch, weights=("Bdt", "Alog", "D"), kept_values=kept)
     yield _linear("out_proj", "mixer", now.tokens, own.channels, model.width, own.bias)
 
 

@@ -99,7 +99,8 @@ def _gemma2(keys: Keys) -> Architecture:
     keys.given("hidden_act")
     layers, window = keys.size("num_hidden_layers"), _window(keys)
     windows = _layer_types(keys, layers, window) or tuple(None if layer % 2 else window for layer in range(layers))
-    model = _decoder(keys, own, tied=True, windows=windows, activation=_activation(keys, "hidden_activation", "gelu_pytorch_tanh"))
+    activation = _activation(keys, "hidden_activation", "gelu_pytorch_tanh")
+    model = _decoder(keys, own, tied=True, windows=windows, activation=activation)
     return replace(model, norm="rms_norm:unit-offset", embedding_scaled=True,
                    blocks=tuple(replace(block, norms="around") for block in model.blocks),
                    head_capped=_cap(keys, "final_logit_softcapping"))
@@ -111,8 +112,8 @@ def _gpt_neox(keys: Keys) -> Architecture:
     # Attention and MLP beside each other or one after the other: the same layers.
     keys.flag("use_parallel_residual", default=True)
     mlp = Mlp(keys.size("intermediate_size"), _activation(keys, "hidden_act", "gelu"), bias=True)
-    return _whole(keys, (Block("layer", keys.size("num_hidden_layers"), replace(own, joint=True), mlp),), "layer_norm:centred",
-                  tied=keys.flag("tie_word_embeddings", default=False))
+    return _whole(keys, (Block("layer", keys.size("num_hidden_layers"), replace(own, joint=True), mlp),),
+                  "layer_norm:centred", tied=keys.flag("tie_word_embeddings", default=False))
 
 
 def _decoder(keys: Keys, own: Attention, *, tied: bool = False, mlp_bias: bool = False,
@@ -139,8 +140,8 @@ def _bert(keys: Keys) -> Architecture:
     model = _whole(keys, (Block("layer", keys.size("num_hidden_layers"), own, mlp, norms="after"),), "layer_norm:centred",
                    tied=True)
     # The heads of tasks are no part of the encoder; its pooler is.
-    left_out = tuple(f"the head of {name} is left out; the pooler is there" for name in keys.texts("architectures", default=())
-                     if name != "BertModel")
+    left_out = tuple(f"the head of {name} is left out; the pooler is there"
+                     for name in keys.texts("architectures", default=()) if name != "BertModel")
     return replace(model, notes=left_out, generates=False, positions=keys.size("max_position_embeddings"),
                    segments=keys.size("type_vocab_size"), last_norm=False, head="none", pooler=True)
 
@@ -165,8 +166,8 @@ def _t5_mlp(keys: Keys) -> Mlp:
     # The original's gated gelu is the approximation.
     name = "gelu_new" if text == "gated-gelu" else name
     if gate not in ("", "gated") or name not in _ACTIVATIONS:
-        keys.odds("feed_forward_proj", "it should be an activation, or one after 'gated-'", f"use one of {', '.join(_ACTIVATIONS)}")
-    keys.given("is_gated_act"), keys.given("dense_act_fn")
+        keys.odds("feed_forward_proj", "it should be an activation, or one after 'gated-'",
+                  f"use one of {', '.join(_ACTIVATIONS)}")
     return Mlp(keys.size("d_ff"), _ACTIVATIONS[name], bool(gate))
 
 
@@ -188,13 +189,15 @@ def _mamba2(keys: Keys) -> Architecture:
     _only_silu(keys)
     if heads % groups:
         keys.odds("n_groups", f"it should divide num_heads = {heads}", "correct one of them")
-    if _channels(keys, width) != heads * features:
-        keys.odds("num_heads", f"times head_dim = {features} it should be the channels, {_channels(keys, width)} = expand * "
-                               f"hidden_size", "correct one of them")
+    channels = _channels(keys, width)
+    if channels != heads * features:
+        keys.odds("num_heads", f"times head_dim = {features} it should be the channels, {channels} = expand * hidden_size",
+                  "correct one of them")
     if not keys.flag("rms_norm", default=True):
         keys.odds("rms_norm", "only the gated norm is modelled", "write true")
-    mixer = StateSpaceDuality(heads, features, groups, keys.size("state_size"), keys.size("conv_kernel"), keys.size("chunk_size"),
-                              keys.flag("use_bias", default=False), keys.flag("use_conv_bias", default=True))
+    mixer = StateSpaceDuality(heads, features, groups, keys.size("state_size"), keys.size("conv_kernel"),
+                              keys.size("chunk_size"), keys.flag("use_bias", default=False),
+                              keys.flag("use_conv_bias", default=True))
     return _whole(keys, (Block("layer", keys.size("num_hidden_layers"), mixer),), "rms_norm:scaled",
                   tied=keys.flag("tie_word_embeddings", default=False))
 
@@ -254,7 +257,8 @@ def _only_silu(keys: Keys) -> None:
 
 def _whole(keys: Keys, blocks: tuple[Block, ...], norm: Norm, *, tied: bool, width: str = "hidden_size") -> Architecture:
     """The model around its blocks; its name and source are the reader's."""
-    return Architecture("", "", "", keys.size(width), keys.size("vocab_size"), norm, blocks, head="tied" if tied else "own")
+    return Architecture("", "", "", keys.size(width), keys.size("vocab_size"), norm, blocks,
+                        head="tied" if tied else "own")
 
 
 def _attention(keys: Keys, *, alone: bool = False, key_heads_missing: bool = False, head_size_needed: bool = False,
@@ -268,7 +272,8 @@ def _attention(keys: Keys, *, alone: bool = False, key_heads_missing: bool = Fal
     if not alone and (head_size_needed or keys.given("head_dim")):
         features = keys.size("head_dim")
     elif width % heads:
-        keys.odds("num_attention_heads", f"it should divide hidden_size = {width}", "correct one of them, or give head_dim")
+        keys.odds("num_attention_heads", f"it should divide hidden_size = {width}",
+                  "correct one of them, or give head_dim")
     else:
         features = width // heads
     return Attention(heads, key_heads, features, rotary=_rotary(keys, rotary_key, features) if rotary else 0,
@@ -335,12 +340,14 @@ FAMILIES: Mapping[str, Family] = {
     "qwen2": Family("Qwen2ForCausalLM", "Qwen2Model", _qwen2, _code("qwen2", "Qwen2 Technical Report, arXiv 2407.10671")),
     "qwen3": Family("Qwen3ForCausalLM", "Qwen3Model", _qwen3, _code("qwen3", "Qwen3 Technical Report, arXiv 2505.09388")),
     "gemma": Family("GemmaForCausalLM", "GemmaModel", _gemma, _code("gemma", "Gemma Team, Gemma, arXiv 2403.08295")),
-    "gemma2": Family("Gemma2ForCausalLM", "Gemma2Model", _gemma2, _code("gemma2", "Gemma Team, Gemma 2, arXiv 2408.00118")),
+    "gemma2": Family("Gemma2ForCausalLM", "Gemma2Model", _gemma2,
+                     _code("gemma2", "Gemma Team, Gemma 2, arXiv 2408.00118")),
     "gpt_neox": Family("GPTNeoXForCausalLM", "GPTNeoXModel", _gpt_neox,
                        _code("gpt_neox", "Black et al., GPT-NeoX-20B, arXiv 2204.06745")),
     "bert": Family("BertModel", "BertModel", _bert, _code("bert", "Devlin et al., BERT, NAACL 2019, arXiv 1810.04805"),
                    ("BertForMaskedLM", "BertForPreTraining")),
-    "t5": Family("T5ForConditionalGeneration", "T5Model", _t5, _code("t5", "Raffel et al., T5, JMLR 21, 2020, arXiv 1910.10683"),
+    "t5": Family("T5ForConditionalGeneration", "T5Model", _t5,
+                 _code("t5", "Raffel et al., T5, JMLR 21, 2020, arXiv 1910.10683"),
                  ("T5WithLMHeadModel",)),
     "mamba": Family("MambaForCausalLM", "MambaModel", _mamba, _code("mamba", "Gu and Dao, Mamba, arXiv 2312.00752")),
     "mamba2": Family("Mamba2ForCausalLM", "Mamba2Model", _mamba2,

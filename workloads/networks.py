@@ -1,8 +1,8 @@
 """Whole models as lists of cascades: each layer with its shape, how often it stands in the model, and what it keeps.
 
-``load_network`` takes a workload of the paper or a ``config.json`` to a network in one of two phases. ``prefill`` runs all
-tokens of a prompt at once. ``decode`` makes the next token of every sequence: ``seq_len`` tokens are in its cache by
-the end of the step, the new one among them, and it sees them all.
+``load_network`` takes a workload of the paper or a ``config.json`` to a network in one of two phases. ``prefill`` runs
+all tokens of a prompt at once. ``decode`` makes the next token of every sequence: ``seq_len`` tokens are in its cache
+by the end of the step, the new one among them, and it sees them all.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Layer:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields, and the parameters."""
-        return {**asdict(self), "extents": dict(self.extents), "weights": list(self.weights), "parameters": self.parameters}
+        return {**asdict(self), "extents": dict(self.extents), "weights": list(self.weights),
+                "parameters": self.parameters}
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ class Network:
         """
         size = self.value_bytes if value_bytes is None else value_bytes
         if size is None:
-            raise DefinitionError("value_bytes: the model does not say it, got none; give one", source=f"network {self.id!r}")
+            raise DefinitionError("value_bytes: the model does not say it, got none; give one",
+                                  source=f"network {self.id!r}")
         return self.parameters * size
 
     def operations(self) -> dict[str, int]:
@@ -201,7 +203,8 @@ def load_network(name_or_path: str | os.PathLike[str], *, phase: str = "prefill"
     return network_of_workload(load_workload(name), phase=checked_phase, seq_len=seq_len, batch=batch)
 
 
-def network_of_workload(workload: Workload, *, phase: Phase = "prefill", seq_len: int, batch: int | None = None) -> Network:
+def network_of_workload(workload: Workload, *, phase: Phase = "prefill", seq_len: int,
+                        batch: int | None = None) -> Network:
     """Returns one layer of a workload as its source evaluates it: attention and the six linear layers, without norms,
     activations and residual additions.
 
@@ -211,11 +214,12 @@ def network_of_workload(workload: Workload, *, phase: Phase = "prefill", seq_len
     attention = shape_of(load_variant("attention"), workload, seq_len=seq_len, batch=batch)
     queries = seq_len if phase == "prefill" else 1
     kept = batch * workload.heads * seq_len * (workload.e + workload.f) if phase == "decode" else 0
-    layers = {layer.name: Layer(f"layer.{layer.name}", "mlp" if layer.name.startswith("ffn") else "attention", "gemm", "product",
-                                layer.extents, weights=("B",)) for layer in linear_layers(workload, queries, batch)}
-    scores = Layer("layer.attention", "attention", "attention", load_variant("attention").default_algorithm,
+    layers = {own.name: Layer(f"layer.{own.name}", "mlp" if own.name.startswith("ffn") else "attention", "gemm", "product",
+                              own.extents, weights=("B",)) for own in linear_layers(workload, queries, batch)}
+    scores = Layer("layer.scores", "attention", "attention", load_variant("attention").default_algorithm,
                    {**attention.extents, "p": queries}, attention.instances, kept_values=kept)
-    ordered = [scores if name is None else layers[name] for name in ("query", "key", "value", None, "output", "ffn1", "ffn2")]
+    ordered = [scores if name == "scores" else layers[name]
+               for name in ("query", "key", "value", "scores", "output", "ffn1", "ffn2")]
     return Network(workload.id, f"One layer of {workload.title}", workload.source, phase, seq_len, batch, tuple(ordered),
                    parameter_total(ordered))
 

@@ -257,6 +257,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("mistral-7b", {"num_local_experts": 8, "num_experts_per_tok": 2},
      ("num_local_experts: it would add or change layers, which is not modelled for this model type, got 8; remove it where the "
      "model runs without it")),
+    ("mistral-7b", {"is_encoder_decoder": True},
+     ("is_encoder_decoder: it would add or change layers, which is not modelled for this model type, got True; remove it where "
+     "the model runs without it")),
     ("mistral-7b", {"num_key_value_heads": None}, "num_key_value_heads: it is missing, got no value; write one"),
     ("mistral-7b", {"sliding_window": 0},
      "sliding_window: it should be a whole number of at least 1 and at most 1.09951e+12, got 0; correct it"),

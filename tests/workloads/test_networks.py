@@ -39,7 +39,7 @@ def layer(found: Network, name: str) -> Layer:
 def test_a_workload_is_attention_and_six_linear_layers(name: str) -> None:
     work, found = load_workload(name), load_network(name, seq_len=4096)
     assert [each.name.removeprefix("layer.") for each in found.layers] == \
-        ["query", "key", "value", "attention", "output", "ffn1", "ffn2"]
+        ["query", "key", "value", "scores", "output", "ffn1", "ffn2"]
     assert found == network_of_workload(work, seq_len=4096)
     assert (found.batch, found.seq_len, found.phase) == (64, 4096, "prefill")
     # Its four square projections and the two of the MLP.
@@ -53,7 +53,7 @@ def test_a_workload_is_attention_and_six_linear_layers(name: str) -> None:
 @pytest.mark.parametrize("name", workload_ids())
 def test_a_step_of_a_workload(name: str) -> None:
     work, found = load_workload(name), load_network(name, phase="decode", seq_len=4096, batch=2)
-    scores = layer(found, "layer.attention")
+    scores = layer(found, "layer.scores")
     assert (scores.extents, scores.instances) == ({"p": 1, "m": 4096, "e": work.e, "f": work.f}, 2 * work.heads)
     assert layer(found, "layer.ffn1").extents == {"m": 2, "n": work.ffn, "k": work.d_model}
     assert found.cache_values == 2 * 2 * 4096 * work.d_model
@@ -101,7 +101,8 @@ def test_a_step_keeps_what_the_prompt_kept(name: str) -> None:
 @pytest.mark.parametrize(("name", "values"), [
     # 2 (keys and values) * layers * heads of keys * features, for each token.
     ("llama-2-7b", 2 * 32 * 32 * 128), ("llama-3-8b", 2 * 32 * 8 * 128), ("qwen2-7b", 2 * 28 * 4 * 128),
-    ("qwen3-8b", 2 * 36 * 8 * 128), ("gemma-2b", 2 * 18 * 1 * 256), ("gpt-neox-20b", 2 * 44 * 6144), ("jamba-v0.1", 2 * 4 * 8 * 128),
+    ("qwen3-8b", 2 * 36 * 8 * 128), ("gemma-2b", 2 * 18 * 1 * 256), ("gpt-neox-20b", 2 * 44 * 6144),
+    ("jamba-v0.1", 2 * 4 * 8 * 128),
 ])
 def test_values_in_the_cache_for_each_token(name: str, values: int) -> None:
     assert loaded(name, phase="decode", seq_len=1000, batch=3).cache_values == 3 * 1000 * values
@@ -291,5 +292,6 @@ def test_target_length_needs_a_decoder_of_an_encoder() -> None:
 
 def test_a_shape_that_does_not_follow() -> None:
     odd = Layer("odd", "mlp", "gemm", "product", {"m": 2, "n": 3}, weights=("B",))
-    with pytest.raises(DefinitionError, match=r"layer 'odd': B: its shape does not follow from the extents, got ranks \('k', 'n'\)"):
+    with pytest.raises(DefinitionError, match=r"layer 'odd': B: its shape does not follow from the extents, got ranks "
+                                              r"\('k', 'n'\)"):
         _ = odd.parameters

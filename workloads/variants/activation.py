@@ -70,20 +70,21 @@ def capped(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[str,
 
 def _cases(algorithm: str, reference: Reference) -> tuple[Case, ...]:
     return (Case(f"random, {algorithm}", {"t": 6, "d": 8}, algorithms=(algorithm,), reference=reference),
-            Case(f"large, {algorithm}", {"t": 1, "d": 17}, {"X": normal(20.0)}, algorithms=(algorithm,), reference=reference))
+            Case(f"large, {algorithm}", {"t": 1, "d": 17}, {"X": normal(20.0)}, algorithms=(algorithm,),
+                 reference=reference))
 
 
 VARIANT = Variant(
     id="activation",
     title="Activation",
     system="Transformer",
-    source="Hendrycks and Gimpel, Gaussian Error Linear Units, arXiv 1606.08415, section 2; soft caps: Gemma Team, Gemma 2, "
-           "arXiv 2408.00118, section 2",
+    source="Hendrycks and Gimpel, Gaussian Error Linear Units, arXiv 1606.08415, section 2; soft caps: Gemma Team, "
+           "Gemma 2, arXiv 2408.00118, section 2",
     algorithms=_ALGORITHMS,
     reference=of(gelu),
     cases=(
-        *_cases("gelu", of(gelu)), *_cases("gelu-tanh", of(gelu_tanh)), *_cases("relu", of(relu)), *_cases("silu", of(silu)),
-        *_cases("tanh", of(_tanh)), *_cases("soft-cap", capped),
+        *_cases("gelu", of(gelu)), *_cases("gelu-tanh", of(gelu_tanh)), *_cases("relu", of(relu)),
+        *_cases("silu", of(silu)), *_cases("tanh", of(_tanh)), *_cases("soft-cap", capped),
         Case("0 stays 0", {"t": 3, "d": 4}, {"X": constant(0.0)}, reference=of(lambda x: x)),
         Case("a high cap changes nothing", {"t": 3, "d": 4}, {"Cap": constant(1e9)}, algorithms=("soft-cap",),
              reference=of(lambda x: x)),

@@ -1,8 +1,8 @@
-"""Causal attention with grouped queries: what a decoder's layer computes for the tokens of a prompt, or for its next one.
+"""Causal attention with grouped queries: what a decoder's layer computes for a prompt, or for its next token.
 
-R query heads share the keys and values of one head; a copy of the cascade is one key head of one sequence. The P queries are
-the last of M tokens: P = M is a whole prompt, P = 1 a step with a cache of M keys. Scores are not scaled (fold 1/sqrt(E)
-into Q).
+R query heads share the keys and values of one head; a copy of the cascade is one key head of one sequence. The P
+queries are the last of M tokens: P = M is a whole prompt, P = 1 a step with a cache of M keys. Scores are not scaled
+(fold 1/sqrt(E) into Q).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def all_seen_reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) 
 
 
 def _passes(algorithm: str) -> Published:
-    return Published(f"passes of {algorithm} over the keys", float(algorithm[0]), "passes", "as without a mask", "calculated",
-                     lambda: float(passes(VARIANT.cascade(algorithm))["m"]))
+    return Published(f"passes of {algorithm} over the keys", float(algorithm[0]), "passes", "as without a mask",
+                     "calculated", lambda: float(passes(VARIANT.cascade(algorithm))["m"]))
 
 
 VARIANT = Variant(
     id="causal_attention",
     title="Causal attention with grouped queries",
     system="Transformer",
-    source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762, section 3.2.3; grouped queries: Ainslie "
-           "et al., GQA, EMNLP 2023, arXiv 2305.13245, section 2.2",
+    source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762, section 3.2.3; grouped "
+           "queries: Ainslie et al., GQA, EMNLP 2023, arXiv 2305.13245, section 2.2",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(
@@ -60,7 +60,8 @@ VARIANT = Variant(
         Case("one query sees all", {"r": 4, "p": 1, "m": 9, "e": 3, "f": 2, "m0": 2}, reference=all_seen_reference),
         Case("equal scores", {"r": 2, "p": 6, "m": 6, "e": 3, "f": 2, "m0": 4}, {"Q": constant(0.0)},
              reference=mean_reference),
-        Case("logits of 80 and -80", {"r": 1, "p": 16, "m": 16, "e": 4, "f": 3, "m0": 5}, {"Q": signs(80 / 4), "K": signs()}),
+        Case("logits of 80 and -80", {"r": 1, "p": 16, "m": 16, "e": 4, "f": 3, "m0": 5},
+             {"Q": signs(80 / 4), "K": signs()}),
     ),
     published=tuple(_passes(algorithm) for algorithm in PASSES),
     workloads=("bert", "trxl", "t5", "xlm"),

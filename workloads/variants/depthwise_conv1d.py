@@ -65,7 +65,8 @@ VARIANT = Variant(
     id="depthwise_conv1d",
     title="Causal depthwise convolution",
     system="Mamba",
-    source="Gu and Dao, Mamba, arXiv 2312.00752, figure 3; github.com/state-spaces/mamba, mamba_ssm/modules/mamba_simple.py",
+    source="Gu and Dao, Mamba, arXiv 2312.00752, figure 3; github.com/state-spaces/mamba, "
+           "mamba_ssm/modules/mamba_simple.py",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(

@@ -56,8 +56,8 @@ VARIANT = Variant(
     id="embedding",
     title="Embedding of tokens",
     system="Transformer",
-    source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762, section 3.4; positions and segments: "
-           "Devlin et al., NAACL 2019, arXiv 1810.04805, figure 2",
+    source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762, section 3.4; positions and "
+           "segments: Devlin et al., NAACL 2019, arXiv 1810.04805, figure 2",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(
@@ -71,6 +71,7 @@ VARIANT = Variant(
              reference=position_reference),
     ),
     inputs={"I": coordinates("v"), "S": coordinates("c"), "Factor": constant(3.0)},
-    input_shapes={"Table": lambda extents: (extents["v"], extents["d"]), "Place": lambda extents: (extents["l"], extents["d"]),
+    input_shapes={"Table": lambda extents: (extents["v"], extents["d"]),
+                  "Place": lambda extents: (extents["l"], extents["d"]),
                   "Kind": lambda extents: (extents["c"], extents["d"])},
 )

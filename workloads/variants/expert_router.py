@@ -1,7 +1,7 @@
 """Routing of a mixture of experts: which J of X experts each token goes to, and the sum of what they give back.
 
-``route`` takes softmax over the router's logits, then the J largest with their probabilities as they are, as Jamba does;
-``combine`` adds the outputs of a token's experts, weighted so. The experts themselves are linear layers.
+``route`` takes softmax over the router's logits, then the J largest with their probabilities as they are, as Jamba
+does; ``combine`` adds the outputs of a token's experts, weighted so. The experts themselves are linear layers.
 """
 
 from __future__ import annotations
@@ -53,14 +53,15 @@ VARIANT = Variant(
     id="expert_router",
     title="Routing of a mixture of experts",
     system="Transformer",
-    source="Shazeer et al., Outrageously Large Neural Networks, ICLR 2017, arXiv 1701.06538, section 2; order of softmax and "
-           "top-k: Lieber et al., Jamba, arXiv 2403.19887, and its released code",
+    source="Shazeer et al., Outrageously Large Neural Networks, ICLR 2017, arXiv 1701.06538, section 2; order of softmax "
+           "and top-k: Lieber et al., Jamba, arXiv 2403.19887, and its released code",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(
         Case("random", {"t": 7, "x": 8, "j": 2}, algorithms=("route",)),
         Case("all experts", {"t": 5, "x": 3, "j": 3}, algorithms=("route",)),
-        Case("equal logits", {"t": 4, "x": 5, "j": 2}, {"L": constant(0.3)}, algorithms=("route",), reference=even_reference),
+        Case("equal logits", {"t": 4, "x": 5, "j": 2}, {"L": constant(0.3)}, algorithms=("route",),
+             reference=even_reference),
         Case("sum of experts", {"t": 6, "j": 2, "d": 5}, algorithms=("combine",), reference=combine_reference),
         Case("one expert", {"t": 6, "j": 1, "d": 5}, {"G": constant(1.0)}, algorithms=("combine",),
              reference=lambda inputs, extents: {"Y": inputs["O"][:, 0]}),

@@ -1,7 +1,7 @@
 """Layer normalisation, over the features of each token.
 
-``centred`` takes the mean, then the mean square of what is left: 3 passes over the features. ``moments`` takes both sums in
-one sweep and the variance as their difference: 2 passes, and cancellation where the mean is large.
+``centred`` takes the mean, then the mean square of what is left: 3 passes over the features. ``moments`` takes both
+sums in one sweep and the variance as their difference: 2 passes, and cancellation where the mean is large.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ _CASES = (
 
 
 def _passes(algorithm: str, count: int) -> Published:
-    return Published(f"passes of {algorithm} over the features", count, "passes", "reductions that wait for one another",
-                     "calculated", lambda: float(passes(VARIANT.cascade(algorithm))["d"]))
+    return Published(f"passes of {algorithm} over the features", count, "passes",
+                     "reductions that wait for one another", "calculated",
+                     lambda: float(passes(VARIANT.cascade(algorithm))["d"]))
 
 
 VARIANT = Variant(

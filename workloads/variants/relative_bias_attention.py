@@ -1,9 +1,9 @@
 """Attention with a bias that depends on the distance of query and key alone, as in T5; and that bias from its buckets.
 
 ``RB`` has a value for each of the P + M - 1 distances, in the order of m - p: read in place, so that no P x M matrix of
-biases is kept. ``buckets`` makes it for each head h from a table of B values, by the bucket ``Bkt`` of every distance (a
-constant of the lengths), once for all layers of a stack. ``full`` sees all keys, ``causal`` the earlier ones. Grouped queries
-and positions are as in ``causal_attention``; T5 does not scale its scores.
+biases is kept. ``buckets`` makes it for each head h from a table of B values, by the bucket ``Bkt`` of every distance
+(a constant of the lengths), once for all layers of a stack. ``full`` sees all keys, ``causal`` the earlier ones.
+Grouped queries and positions are as in ``causal_attention``; T5 does not scale its scores.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ VARIANT = Variant(
     id="relative_bias_attention",
     title="Attention with relative position bias",
     system="Transformer",
-    source="Raffel et al., Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, JMLR 21, 2020, "
-           "arXiv 1910.10683, section 2.1",
+    source="Raffel et al., Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, JMLR 21, "
+           "2020, arXiv 1910.10683, section 2.1",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(

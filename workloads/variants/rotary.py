@@ -1,9 +1,9 @@
 """Rotary position embedding: pairs of features of every head, turned by an angle that grows with the position.
 
-As in released models, feature j of the first half of a head is paired with feature j of the second: c = 0 and 1. ``Cos[p,j]``
-and ``Sin[p,c,j]`` are tables made once for all layers, the second with the sign of the rotation (minus for c = 0). An
-element then costs 2 multiplications and 1 addition; the angles cost nothing here. Scalings of the angles for longer
-contexts change the tables alone. Features that are not rotated are not part of the cascade.
+As in released models, feature j of the first half of a head is paired with feature j of the second: c = 0 and 1.
+``Cos[p,j]`` and ``Sin[p,c,j]`` are tables made once for all layers, the second with the sign of the rotation (minus for
+c = 0). An element then costs 2 multiplications and 1 addition; the angles cost nothing here. Scalings of the angles for
+longer contexts change the tables alone. Features that are not rotated are not part of the cascade.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ VARIANT = Variant(
     id="sliding_window_attention",
     title="Sliding window attention",
     system="Transformer",
-    source="Jiang et al., Mistral 7B, arXiv 2310.06825, section 2; Beltagy et al., Longformer, arXiv 2004.05150, section 3.1",
+    source="Jiang et al., Mistral 7B, arXiv 2310.06825, section 2; Beltagy et al., Longformer, arXiv 2004.05150, "
+           "section 3.1",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(

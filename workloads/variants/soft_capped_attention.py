@@ -1,7 +1,7 @@
 """Causal attention whose scores are capped softly, C * tanh(score / C), before the mask, as in Gemma 2.
 
-``causal`` sees all earlier keys, ``window`` the last W, the query's own among them. The division by C is folded into Q, as
-1/sqrt(E) is. Grouped queries and positions are as in ``causal_attention``.
+``causal`` sees all earlier keys, ``window`` the last W, the query's own among them. The division by C is folded into Q,
+as 1/sqrt(E) is. Grouped queries and positions are as in ``causal_attention``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ VARIANT = Variant(
              {"Q": normal(1e-7), "Cap": constant(1e6)}, algorithms=_names("causal"), reference=uncapped_reference),
         Case("random, window", {"r": 2, "p": 12, "m": 12, "e": 4, "f": 4, "m0": 5, "w": 4}, algorithms=_names("window"),
              reference=window_reference),
-        Case("a window of all keys", {"r": 1, "p": 7, "m": 7, "e": 3, "f": 5, "m0": 3, "w": 9}, algorithms=_names("window")),
+        Case("a window of all keys", {"r": 1, "p": 7, "m": 7, "e": 3, "f": 5, "m0": 3, "w": 9},
+             algorithms=_names("window")),
     ),
     inputs={"Cap": constant(5.0)},
 )

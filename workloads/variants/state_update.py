@@ -1,8 +1,9 @@
-"""One step of a state-space layer for the next token of every sequence b: the state that was kept, moved on by one token.
+"""One step of a state-space layer, for the next token of every sequence b: the state that was kept, moved on by one.
 
-``s6`` is that of Mamba, with the gate, over channels e and states n; ``ssd`` that of Mamba-2, over h heads of p channels in
-each of g groups, which share B and C. They are the recurrences of ``mamba_s6`` and ``mamba2_ssd`` with I = 1, here with
-all sequences in one cascade, since they share the parameters. T and DP are the steps before their bias.
+``s6`` is that of Mamba, with the gate, over channels e and states n; ``ssd`` that of Mamba-2, over h heads of p
+channels in each of g groups, which share B and C. They are the recurrences of ``mamba_s6`` and ``mamba2_ssd`` with
+I = 1, here with all sequences in one cascade, since they share the parameters. T and DP are the steps before their
+bias.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ VARIANT = Variant(
     id="state_update",
     title="State update of Mamba for the next token",
     system="Mamba",
-    source="Gu and Dao, Mamba, arXiv 2312.00752, section 3; Dao and Gu, Transformers are SSMs, arXiv 2405.21060, section 2; "
-           "github.com/state-spaces/mamba, mamba_ssm/ops/triton/selective_state_update.py",
+    source="Gu and Dao, Mamba, arXiv 2312.00752, section 3; Dao and Gu, Transformers are SSMs, arXiv 2405.21060, "
+           "section 2; github.com/state-spaces/mamba, mamba_ssm/ops/triton/selective_state_update.py",
     algorithms=_ALGORITHMS,
     reference=reference,
     cases=(
