@@ -12,7 +12,7 @@ from reports.options import Name, cascade_argument, extent_option, json_option
 from reports.output import emit
 
 _ACCOUNTINGS = ("physical", "fusemax-artifact")
-_TIMINGS = ("analytic", "no-overlap")
+_TIMINGS = ("analytic", "event", "no-overlap")
 _DATAFLOWS = ("ws", "os")
 
 
@@ -29,13 +29,15 @@ _DATAFLOWS = ("ws", "os")
 @click.option("--accounting", type=Name("accounting", _ACCOUNTINGS), default="physical", show_default=True,
               help="How energy is counted: as physics has it, or as the FuseMax artifact does.")
 @click.option("--timing", type=Name("timing", _TIMINGS), default="analytic", show_default=True,
-              help="Overlap as the design has it, or none at all: one product on a systolic array, as SCALE-Sim times it.")
+              help="By counts; by events, tile by tile; or without any overlap (one product on a systolic array, as SCALE-Sim).")
+@click.option("--trace", metavar="FILE.json", help="By events: write a timeline that Perfetto opens.")
+@click.option("--picture", metavar="FILE.png", help="By events: draw some epochs.")
 @click.option("--dataflow", type=Name("dataflow", _DATAFLOWS), help="Without overlap: weight- or output-stationary (default os).")
 @click.option("--explain", is_flag=True, help="Split the energy down to action x count x cost.")
 @json_option
 def command(cascade: str, machine: str, design: str | None, workload: str | None, seq_len: int | None, batch: int | None,
             extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, timing: str,
-            dataflow: str | None, explain: bool, as_json: bool) -> None:
+            trace: str | None, picture: str | None, dataflow: str | None, explain: bool, as_json: bool) -> None:
     """Simulate a CASCADE on a machine under a design: modelled, not measured."""
     from reports.simulation import energy_lines, parse_settings, simulate
     named = load_cascade(cascade)
@@ -46,12 +48,23 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
         made = simulate_without_overlap(named, machine, design, dataflow or "os", **given)
         emit({"cascade": named.cascade.name, **made}, as_json, lambda: _sections(made))
         return
+    if timing != "event" and (trace or picture):
+        raise click.UsageError(f"--trace and --picture are for --timing event, got {timing!r}")
     if dataflow is not None:
         raise click.UsageError(f"--dataflow is for --timing no-overlap, got {dataflow!r} without it")
     found = simulate(named, machine, design, **given)
     shape = found.plan.shape
     document: dict[str, Any] = {"cascade": named.cascade.name, "extents": dict(shape.extents),
                                 "instances": shape.instances.get("b", 1), **found.to_dict()}
+    if timing == "event":
+        from accelerator_sim.events.simulate import simulate_events
+        from reports.events import draw_epochs, event_document, write_trace
+        stages_by_events = simulate_events(found.plan)
+        document.update(event_document(found, stages_by_events))
+        if trace:
+            write_trace(stages_by_events, found.plan.machine.clock_hz, trace)
+        if picture:
+            draw_epochs(stages_by_events[0], f"{named.cascade.name} on {found.machine}, design {found.design}", picture)
     if explain:
         document["energy_lines"] = energy_lines(found)
 

@@ -1,0 +1,84 @@
+"""Simulation by events: the analytic estimate with its latency replaced, a trace, and a picture of some epochs."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from accelerator_sim.estimate import Estimate
+from accelerator_sim.events.simulate import StageEvents
+from accelerator_sim.events.trace import chrome_trace
+from reports.files import OutputError, write_file
+
+SHOWN_EPOCHS = 4
+
+
+def event_document(found: Estimate, stages: tuple[StageEvents, ...]) -> dict[str, Any]:
+    """Returns an estimate as plain values, with latency, utilization, traffic and bound as the events have them."""
+    document = found.to_dict()
+    clock = found.plan.machine.clock_hz
+    cycles = sum(stage.cycles for stage in stages)
+    busy: dict[str, float] = {}
+    moved = 0.0
+    for stage in stages:
+        scale = stage.instances / stage.simulated
+        moved += stage.bytes_moved * scale
+        for resource, value in stage.busy.items():
+            busy[resource] = busy.get(resource, 0.0) + value * scale
+    document.update(
+        timing="event", latency_cycles=cycles, latency_s=cycles / clock, dram_bytes=moved,
+        latency_cycles_analytic=found.latency_cycles,
+        # Busy PE-cycles are the analytic path's; only the time that they are spread over differs.
+        utilization={label: value * found.latency_cycles / cycles for label, value in found.utilization.items()},
+        bound=max(busy, key=lambda resource: busy[resource]),
+        stages={s.stage: {"compute_cycles": s.cycles, "latency_s": s.cycles / clock, "instances": s.instances,
+                          "simulated_instances": s.simulated, "tasks": len(s.tasks)} for s in stages})
+    return document
+
+
+def write_trace(stages: tuple[StageEvents, ...], clock_hz: float, path: str) -> None:
+    """Writes the Chrome trace of simulated stages.
+
+    Raises: OutputError where it cannot be written.
+    """
+    write_file(Path(path), json.dumps(chrome_trace(stages, clock_hz)).encode())
+
+
+def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
+    """Draws when each Einsum of some epochs in steady state runs, on which unit: the paper's waterfall, as PNG or SVG.
+
+    Raises: OutputError for another suffix, or where it cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg"):
+        raise OutputError(f"{path}: picture: it should end in .png or .svg, got {suffix!r}; rename it")
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    last = max((t.epoch for t in stage.tasks), default=0)
+    first = max(0, min(last // 2, last - SHOWN_EPOCHS + 1))
+    shown = [(t, b, e) for t, b, e in zip(stage.tasks, stage.times.begin, stage.times.end, strict=True)
+             if t.resource is not None and first <= t.epoch < first + SHOWN_EPOCHS and e > b]
+    origin = min(b for _, b, _ in shown)
+    lanes = sorted({(t.resource or "", t.name) for t, _, _ in shown})
+    figure, axes = pyplot.subplots(figsize=(11, 0.34 * len(lanes) + 1.8), layout="constrained")
+    colours = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+    for task, begin, end in shown:
+        place = lanes.index((task.resource or "", task.name))
+        axes.broken_barh([(begin - origin, end - begin)], (place - 0.4, 0.8), facecolors=colours[(task.epoch - first) % 4],
+                         edgecolor="white", linewidth=0.5)
+    for number in range(SHOWN_EPOCHS):
+        axes.broken_barh([], (0, 0), facecolors=colours[number], label=f"epoch {first + number}")
+    axes.set_yticks(range(len(lanes)), [f"{name}  ({unit})" for unit, name in lanes])
+    axes.invert_yaxis()
+    axes.set_xlabel("cycles")
+    axes.set_title(f"{title}: {SHOWN_EPOCHS} epochs by events (simulated)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14 - 0.5 / len(lanes)), ncols=SHOWN_EPOCHS, frameon=False)
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_axisbelow(True)
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix[1:], dpi=150)
+    pyplot.close(figure)
+    write_file(Path(path), content.getvalue())
