@@ -22,7 +22,7 @@ from workloads.architectures import (
     StateSpaceDuality,
 )
 
-_MOST = 2**40
+_MOST, _MOST_LAYERS = 2**40, 100_000
 _ACTIVATIONS: Mapping[str, Activation] = {"gelu": "gelu", "gelu_new": "gelu-tanh", "gelu_fast": "gelu-tanh",
                                           "gelu_pytorch_tanh": "gelu-tanh", "relu": "relu", "silu": "silu", "swish": "silu"}
 
@@ -37,6 +37,10 @@ class Keys(Fields):
     def size(self, key: str, default: int | None = None) -> int:
         """Returns a whole number of at least 1."""
         return self.integer(key, least=1, most=_MOST, default=default)
+
+    def layers(self, key: str, default: int | None = None) -> int:
+        """Returns a number of layers, of which each is looked at."""
+        return self.integer(key, least=1, most=_MOST_LAYERS, default=default)
 
     def odds(self, key: str, wrong: str, remedy: str) -> NoReturn:
         """Raises the error of a key that is at odds with others."""
@@ -69,7 +73,7 @@ def _llama(keys: Keys) -> Architecture:
 
 
 def _mistral(keys: Keys) -> Architecture:
-    return _decoder(keys, replace(_attention(keys), window=_window(keys)))
+    return _decoder(keys, replace(_attention(keys), window=_window(keys, missing=4096)))
 
 
 def _qwen2(keys: Keys) -> Architecture:
@@ -83,36 +87,37 @@ def _qwen3(keys: Keys) -> Architecture:
 
 
 def _gemma(keys: Keys) -> Architecture:
-    bias = keys.flag("attention_bias", default=False)
-    own = _attention(keys, head_size_needed=True, input_bias=bias, output_bias=bias)
-    # Its code takes the approximation by tanh wherever 'hidden_activation' is not given, whatever 'hidden_act' says.
-    keys.given("hidden_act")
-    activation = _activation(keys, "hidden_activation", "gelu_pytorch_tanh")
-    model = _decoder(keys, own, tied=True, activation=activation)
-    return replace(model, norm="rms_norm:unit-offset", embedding_scaled=True)
+    return _gemma_around(keys, _gemma_attention(keys))
 
 
 def _gemma2(keys: Keys) -> Architecture:
-    bias = keys.flag("attention_bias", default=False)
-    own = replace(_attention(keys, head_size_needed=True, input_bias=bias, output_bias=bias),
-                  soft_capped=_cap(keys, "attn_logit_softcapping"))
-    keys.given("hidden_act")
-    layers, window = keys.size("num_hidden_layers"), _window(keys)
+    own = replace(_gemma_attention(keys), soft_capped=_cap(keys, "attn_logit_softcapping"))
+    layers, window = keys.layers("num_hidden_layers"), _window(keys, missing=4096)
     windows = _layer_types(keys, layers, window) or tuple(None if layer % 2 else window for layer in range(layers))
-    activation = _activation(keys, "hidden_activation", "gelu_pytorch_tanh")
-    model = _decoder(keys, own, tied=True, windows=windows, activation=activation)
-    return replace(model, norm="rms_norm:unit-offset", embedding_scaled=True,
-                   blocks=tuple(replace(block, norms="around") for block in model.blocks),
+    model = _gemma_around(keys, own, windows)
+    return replace(model, blocks=tuple(replace(block, norms="around") for block in model.blocks),
                    head_capped=_cap(keys, "final_logit_softcapping"))
+
+
+def _gemma_attention(keys: Keys) -> Attention:
+    bias = keys.flag("attention_bias", default=False)
+    return _attention(keys, head_size_needed=True, input_bias=bias, output_bias=bias)
+
+
+def _gemma_around(keys: Keys, own: Attention, windows: tuple[int | None, ...] = ()) -> Architecture:
+    # 'hidden_act' of released files may say gelu, where its approximation by tanh is meant.
+    activation = _activation(keys, "hidden_activation", "gelu_pytorch_tanh")
+    return replace(_decoder(keys, own, tied=True, windows=windows, activation=activation), norm="rms_norm:unit-offset",
+                   embedding_scaled=True)
 
 
 def _gpt_neox(keys: Keys) -> Architecture:
     bias = keys.flag("attention_bias", default=True)
-    own = _attention(keys, alone=True, rotary_key="rotary_pct", input_bias=bias, output_bias=bias)
+    own = _attention(keys, alone=True, rotary=("rotary_pct", 0.25), input_bias=bias, output_bias=bias)
     # Attention and MLP beside each other or one after the other: the same layers.
     keys.flag("use_parallel_residual", default=True)
     mlp = Mlp(keys.size("intermediate_size"), _activation(keys, "hidden_act", "gelu"), bias=True)
-    return _whole(keys, (Block("layer", keys.size("num_hidden_layers"), replace(own, joint=True), mlp),),
+    return _whole(keys, (Block("layer", keys.layers("num_hidden_layers"), replace(own, joint=True), mlp),),
                   "layer_norm:centred", tied=keys.flag("tie_word_embeddings", default=False))
 
 
@@ -120,7 +125,7 @@ def _decoder(keys: Keys, own: Attention, *, tied: bool = False, mlp_bias: bool =
              windows: tuple[int | None, ...] = (), activation: Activation | None = None) -> Architecture:
     """A decoder with root mean square norms and gated MLPs; ``windows`` has that of each layer where they differ."""
     mlp = Mlp(keys.size("intermediate_size"), activation or _activation(keys, "hidden_act", "silu"), True, mlp_bias)
-    layers = keys.size("num_hidden_layers")
+    layers = keys.layers("num_hidden_layers")
     windows = windows or (own.window,) * layers
     kinds = dict.fromkeys(windows)
     blocks = tuple(Block("layer" if len(kinds) == 1 else "local" if window else "global", windows.count(window),
@@ -135,9 +140,9 @@ def _bert(keys: Keys) -> Architecture:
         keys.odds("position_embedding_type", "only learned absolute positions are modelled", "write 'absolute'")
     if keys.flag("is_decoder", default=False):
         keys.odds("is_decoder", "only the encoder is modelled", "write false")
-    own = replace(_attention(keys, alone=True, input_bias=True, output_bias=True, rotary=False), causal=False)
+    own = replace(_attention(keys, alone=True, input_bias=True, output_bias=True, rotary=None), causal=False)
     mlp = Mlp(keys.size("intermediate_size"), _activation(keys, "hidden_act", "gelu"), bias=True)
-    model = _whole(keys, (Block("layer", keys.size("num_hidden_layers"), own, mlp, norms="after"),), "layer_norm:centred",
+    model = _whole(keys, (Block("layer", keys.layers("num_hidden_layers"), own, mlp, norms="after"),), "layer_norm:centred",
                    tied=True)
     # The heads of tasks are no part of the encoder; its pooler is.
     left_out = tuple(f"the head of {name} is left out; the pooler is there"
@@ -148,8 +153,8 @@ def _bert(keys: Keys) -> Architecture:
 
 def _t5(keys: Keys) -> Architecture:
     heads, features = keys.size("num_heads"), keys.size("d_kv")
-    layers = keys.size("num_layers")
-    decoder_layers = keys.size("num_decoder_layers", default=layers)
+    layers = keys.layers("num_layers")
+    decoder_layers = keys.layers("num_decoder_layers", default=layers)
     if not keys.flag("is_encoder_decoder", default=True):
         keys.odds("is_encoder_decoder", "only the encoder with its decoder is modelled", "write true")
     own = Attention(heads, heads, features, buckets=keys.size("relative_attention_num_buckets", default=32))
@@ -179,7 +184,7 @@ def _mamba(keys: Keys) -> Architecture:
     scan = SelectiveScan(_channels(keys, width), keys.size("state_size"), keys.size("conv_kernel"),
                          _step_rank(keys, "time_step_rank", width), keys.flag("use_bias", default=False),
                          keys.flag("use_conv_bias", default=True))
-    return _whole(keys, (Block("layer", keys.size("num_hidden_layers"), scan),), "rms_norm:scaled",
+    return _whole(keys, (Block("layer", keys.layers("num_hidden_layers"), scan),), "rms_norm:scaled",
                   tied=keys.flag("tie_word_embeddings", default=True))
 
 
@@ -198,24 +203,23 @@ def _mamba2(keys: Keys) -> Architecture:
     mixer = StateSpaceDuality(heads, features, groups, keys.size("state_size"), keys.size("conv_kernel"),
                               keys.size("chunk_size"), keys.flag("use_bias", default=False),
                               keys.flag("use_conv_bias", default=True))
-    return _whole(keys, (Block("layer", keys.size("num_hidden_layers"), mixer),), "rms_norm:scaled",
+    return _whole(keys, (Block("layer", keys.layers("num_hidden_layers"), mixer),), "rms_norm:scaled",
                   tied=keys.flag("tie_word_embeddings", default=False))
 
 
 def _jamba(keys: Keys) -> Architecture:
     width = keys.size("hidden_size")
-    own = _attention(keys, rotary=False)
-    if keys.given("sliding_window"):
-        own = replace(own, window=_window(keys))
+    own = replace(_attention(keys, rotary=None), window=_window(keys))
     scan = SelectiveScan(keys.size("mamba_expand") * width, keys.size("mamba_d_state"), keys.size("mamba_d_conv"),
                          _step_rank(keys, "mamba_dt_rank", width), keys.flag("mamba_proj_bias", default=False),
                          keys.flag("mamba_conv_bias", default=True), inner_norms=True)
-    mlp = Mlp(keys.size("intermediate_size"), _activation(keys, "hidden_act", "silu"), True)
+    _only_silu(keys)
+    mlp = Mlp(keys.size("intermediate_size"), "silu", True)
     experts = Experts(mlp, keys.size("num_experts"), keys.size("num_experts_per_tok"))
     if experts.chosen > experts.experts:
         keys.odds("num_experts_per_tok", f"it should be at most num_experts = {experts.experts}", "correct one of them")
     attends, sparse = _every(keys, "attn_layer"), _every(keys, "expert_layer")
-    layers = keys.size("num_hidden_layers")
+    layers = keys.layers("num_hidden_layers")
     kinds = [(attends(layer), experts.experts > 1 and sparse(layer)) for layer in range(layers)]
     blocks = tuple(Block(f"{'attention' if attention else 'mamba'}_{'experts' if routed else 'mlp'}", kinds.count(kind),
                          own if attention else scan, experts if routed else mlp)
@@ -262,9 +266,10 @@ def _whole(keys: Keys, blocks: tuple[Block, ...], norm: Norm, *, tied: bool, wid
 
 
 def _attention(keys: Keys, *, alone: bool = False, key_heads_missing: bool = False, head_size_needed: bool = False,
-               rotary: bool = True, rotary_key: str = "partial_rotary_factor", input_bias: bool = False,
+               rotary: tuple[str, float] | None = ("partial_rotary_factor", 1.0), input_bias: bool = False,
                output_bias: bool = False) -> Attention:
-    """Causal attention. Heads are ``alone`` where none share keys; some configurations may leave the heads of keys out."""
+    """Causal attention. Heads are ``alone`` where none share keys; some configurations may leave the heads of keys out.
+    ``rotary`` is the key of the share of features that are rotated, and the share where it is missing."""
     width, heads = keys.size("hidden_size"), keys.size("num_attention_heads")
     key_heads = heads if alone else keys.size("num_key_value_heads", default=heads if key_heads_missing else None)
     if heads % key_heads:
@@ -276,14 +281,14 @@ def _attention(keys: Keys, *, alone: bool = False, key_heads_missing: bool = Fal
                   "correct one of them, or give head_dim")
     else:
         features = width // heads
-    return Attention(heads, key_heads, features, rotary=_rotary(keys, rotary_key, features) if rotary else 0,
+    return Attention(heads, key_heads, features, rotary=_rotary(keys, *rotary, features) if rotary else 0,
                      input_bias=input_bias, output_bias=output_bias)
 
 
-def _rotary(keys: Keys, key: str, features: int) -> int:
+def _rotary(keys: Keys, key: str, missing: float, features: int) -> int:
     """The features of a head that are rotated: a share of them, of which newer files keep record beside the angles."""
     inside = keys.mapping.get("rope_parameters")
-    share = keys.number(key, above=0, most=1, default=1.0)
+    share = keys.number(key, above=0, most=1, default=missing)
     if isinstance(inside, Mapping) and "partial_rotary_factor" in inside:
         share = keys.fields("rope_parameters").number("partial_rotary_factor", above=0, most=1)
     rotated = int(features * share)
@@ -292,13 +297,16 @@ def _rotary(keys: Keys, key: str, features: int) -> int:
     return rotated
 
 
-def _window(keys: Keys) -> int | None:
-    return keys.size("sliding_window") if keys.given("sliding_window") else None
+def _window(keys: Keys, missing: int | None = None) -> int | None:
+    """The window: none where the key is null, ``missing`` where it is not there."""
+    if keys.given("sliding_window"):
+        return keys.size("sliding_window")
+    return None if "sliding_window" in keys.mapping else missing
 
 
 def _qwen_windows(keys: Keys) -> tuple[int | None, ...]:
     """The window of each layer: none, or that of the layers from 'max_window_layers' on."""
-    layers, window = keys.size("num_hidden_layers"), _window(keys)
+    layers, window = keys.layers("num_hidden_layers"), _window(keys, missing=4096)
     if not keys.flag("use_sliding_window", default=False):
         window = None
     first = keys.integer("max_window_layers", least=0, most=_MOST, default=layers)

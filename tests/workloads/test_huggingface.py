@@ -138,13 +138,18 @@ def test_heads_of_keys_and_their_size(tmp_path: Path) -> None:
     assert attention(tmp_path, "qwen3-8b").head_norm
     assert attention(tmp_path, "gpt-neox-20b") == \
         Attention(64, 64, 96, rotary=24, joint=True, input_bias=True, output_bias=True)
+    assert attention(tmp_path, "gpt-neox-20b", rotary_pct=None).rotary == 24
     assert attention(tmp_path, "gpt-neox-20b", rotary_pct=None, rope_parameters={"partial_rotary_factor": 0.5}).rotary == 48
     assert attention(tmp_path, "bert-base") == Attention(12, 12, 64, causal=False, input_bias=True, output_bias=True)
 
 
 def test_windows(tmp_path: Path) -> None:
     assert attention(tmp_path, "mistral-7b").window == 4096
-    assert attention(tmp_path, "mistral-7b", sliding_window=None).window is None
+    # Null is none; a key that is not there has the library's value.
+    ((block,),) = (load_config(written(tmp_path, {**config("mistral-7b"), "sliding_window": None})).blocks,)
+    assert isinstance(block.mixer, Attention)
+    assert block.mixer.window is None
+    assert attention(tmp_path, "mistral-7b", sliding_window=None).window == 4096
     # Qwen has a window that it does not use, or uses from a layer on.
     assert attention(tmp_path, "qwen2-7b").window is None
     used = mixers(tmp_path, "qwen2-7b", use_sliding_window=True, max_window_layers=20)
@@ -239,7 +244,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("llama-2-7b", {"hidden_size": 4095}, ("num_attention_heads: it should divide hidden_size = 4095, got 32; correct one of them, "
                                           "or give head_dim")),
     ("llama-2-7b", {"num_hidden_layers": 0},
-     "num_hidden_layers: it should be a whole number of at least 1 and at most 1.09951e+12, got 0; correct it"),
+     "num_hidden_layers: it should be a whole number of at least 1 and at most 100000, got 0; correct it"),
     ("llama-2-7b", {"vocab_size": "32000"},
      "vocab_size: it should be a whole number of at least 1 and at most 1.09951e+12, got '32000'; write one"),
     ("llama-2-7b", {"intermediate_size": 2.5}, "intermediate_size: it should be a whole number, got 2.5; round it"),
@@ -268,7 +273,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
      "layer_types: it should have num_hidden_layers = 26 entries, got a list of 1; correct one of them"),
     ("gemma-2-2b", {"layer_types": ["full_attention"] * 25 + ["linear_attention"]},
      "layer_types[25]: it is not modelled, got 'linear_attention'; use 'full_attention' or 'sliding_attention'"),
-    ("gemma-2-2b", {"sliding_window": None, "layer_types": ["sliding_attention"] * 26},
+    ("qwen3-8b", {"layer_types": ["sliding_attention"] * 36},
      "layer_types[0]: there is no window for it, got 'sliding_attention'; give sliding_window"),
     ("gpt-neox-20b", {"rotary_pct": 0.2605},
      "rotary_pct: pairs of features are rotated, and 25 of the 96 of a head is odd, got 0.2605; correct it"),
