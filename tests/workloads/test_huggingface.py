@@ -63,6 +63,8 @@ VARIATIONS: list[tuple[str, dict[str, Any], int]] = [
      371_516_416),                                                                                             # Mamba-370M
     ("mamba-130m", {"hidden_size": 2048, "intermediate_size": 4096, "num_hidden_layers": 48, "time_step_rank": "auto"},
      1_372_178_432),                                                                                           # Mamba-1.4B
+    ("mamba2-130m", {"hidden_size": 4096, "num_heads": 128, "n_groups": 8, "num_hidden_layers": 64, "vocab_size": 32768,
+                     "tie_word_embeddings": False}, 7_285_403_648),                                # Mamba-Codestral-7B
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ def test_a_workload_of_ones_own(tmp_path: Path) -> None:
     path.write_text("title: T\nsource: S\nbatch: 2\nheads: 3\nd_model: 12\ne: 4\nf: 5\nffn: 48\nseq_lens: [7]\n")
     found = load_network(path, seq_len=7)
     assert (found.id, found.batch, found.parameters) == ("mine", 2, 2 * 12 * 12 + 2 * 12 * 15 + 2 * 12 * 48)
+
+
+def test_the_example_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert 'load_network("tests/workloads/configs/llama-3-8b.json", phase="decode", seq_len=4096, batch=8)' in code
+    model = loaded("llama-3-8b", phase="decode", seq_len=4096, batch=8)
+    shown = {name: int(value) for name, value in re.findall(r"^model\.(\w+)[()]* +# (\d+)", code, re.MULTILINE)}
+    assert shown == {"parameters": model.parameters, "weight_bytes": model.weight_bytes(), "cache_values": model.cache_values}
 
 
 # --- every layer of every model ---
