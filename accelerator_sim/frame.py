@@ -152,7 +152,7 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int) -
     if clash:
         raise DesignError(f"{place}: a rank that repeats the cascade is one of its own, got {clash[0]!r}; give the design "
                           f"'instances' without it")
-    reads = tuple(dict.fromkeys(_operand(cascade, design, place, a) for b in einsum.bodies for a in accesses(b)))
+    reads = tuple(_operand(cascade, design, place, a) for a in dict.fromkeys(a for b in einsum.bodies for a in accesses(b)))
     operators, sums_product = counted(cascade, einsum)
     conditions, unknown = _conditions(cascade, einsum)
     return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
