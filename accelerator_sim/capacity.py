@@ -11,6 +11,7 @@ from accelerator_sim.quantities import Quantity, is_array, larger, smaller
 
 if TYPE_CHECKING:
     from accelerator_sim.plan import Plan
+    from accelerator_sim.space import Seen
 
 
 def tile_values(plan: Plan, nest: int, kept: Kept) -> Quantity:
@@ -21,11 +22,10 @@ def tile_values(plan: Plan, nest: int, kept: Kept) -> Quantity:
         for operand in (*work.operands, work.result):
             if operand.tensor != kept.tensor:
                 continue
-            size = plan.space.size(operand.state - outer) * work.walk.most(operand, work.above(kept.at))
-            for part, pes in work.spread.items():
-                # A loop that steps over PEs leaves as many coordinates inside as there are PEs.
-                if part in operand.state and part in outer:
-                    size = size * smaller(pes, plan.space.extent(part))
+            # A loop that steps over PEs leaves as many coordinates inside as there are PEs.
+            inside: dict[str, Seen] = {p: "all" if p not in outer else "pe" for p in operand.state
+                                       if p not in outer or p in work.spread}
+            size = plan.space.tally(inside, work.spread) * work.walk.most(operand, work.above(kept.at))
             found = larger(found, size)
     return found
 

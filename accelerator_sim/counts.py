@@ -50,6 +50,11 @@ class RegisterAccess:
     reads: Quantity = 0
     writes: Quantity = 0
 
+    def add(self, reads: Quantity = 0, writes: Quantity = 0) -> None:
+        """Adds accesses. Never in place: an array may be shared with others."""
+        self.reads = self.reads + reads
+        self.writes = self.writes + writes
+
 
 @dataclass(frozen=True, eq=False)
 class StageCounts:
@@ -160,19 +165,19 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
         if holder is None:
             _transfer(counter, work, operand)
             continue
-        values = walk.moved(operand, work.loops)
-        counter.at(holder, operand.tensor).add(reads=values)
-        registers.writes = registers.writes + values * walk.copies(operand)
+        counter.at(holder, operand.tensor).add(reads=walk.moved(operand, work.loops))
+        registers.add(writes=walk.delivered(operand, work.loops))
         _fill(counter, number, work, operand)
     result = work.result
-    written, copies = walk.moved(result, work.loops), walk.copies(result)
-    # A running sum is read back at every point but the first after it arrived or began.
-    registers.reads = registers.reads + points - written * copies
+    written = walk.moved(result, work.loops)
+    # A running sum is read back at every point but the first after it began.
+    registers.add(reads=points - walk.delivered(result, work.loops))
     holder = _home(counter, number, result.tensor)
     if holder is not None:
         back = written - walk.distinct(result, work.loops)
         counter.at(holder, result.tensor).add(reads=back, writes=written)
-        registers.writes = registers.writes + back * copies
+        # What comes back goes to one of the PEs that share the result; the others begin anew.
+        registers.add(reads=back, writes=back)
         _drain(counter, number, work, result)
     counter.registers[work.name] = registers
 
@@ -241,7 +246,7 @@ def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
     if any(t.tensor == operand.tensor and t.receiver == work.unit.name for t in counter.transfers):
         return
     counter.transfers.append(Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.walked),
-                                      maker.walk.distinct(maker.result, maker.loops)))
+                                      work.walk.distinct(operand, work.loops)))
 
 
 def active_pes(work: Work) -> Quantity:

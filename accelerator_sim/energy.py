@@ -96,14 +96,14 @@ def _registers(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artif
 def _passed(transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Quantity, Quantity]:
     """The reads that sending and the writes that receiving costs; results that are gathered pass on as they are made."""
     consumer, maker = transfer.consumer, transfer.maker
-    received = transfer.values * consumer.walk.copies(consumer.operand(transfer.tensor))
+    received = consumer.walk.held(consumer.operand(transfer.tensor))
     if artifact is None:
         return (transfer.values if transfer.multicast else 0), received
     if transfer.tensor not in artifact.per_pe:
         return 0, 0
     if transfer.multicast:
         return received / active_pes(maker), received / active_pes(consumer)
-    return 0, transfer.values * maker.walk.copies(maker.result) / active_pes(consumer)
+    return 0, maker.walk.held(maker.result) / active_pes(consumer)
 
 
 def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting,
@@ -113,7 +113,7 @@ def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artif
         if maker is None:
             continue
         again = 1 - 1 / plan.space.extent(loop)
-        values = maker.walk.distinct(maker.result, maker.loops) * maker.walk.copies(maker.result) * again
+        values = maker.walk.held(maker.result) * again
         unit = maker.unit.name
         yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(maker), costs[unit].write_pj)
         for transfer in counts.transfers:

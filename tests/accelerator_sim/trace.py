@@ -1,0 +1,486 @@
+"""A brute-force trace of a design: every loop is walked, element by element, and what moves is counted.
+
+An oracle for the simulator's action counts that shares nothing with them but their inputs: nothing here multiplies the
+lengths of loops. A register tile is the set of elements that the PEs touch in one step of the loops; a memory's tile is
+the set that is touched inside one iteration of the loop at which it is kept. When the next step or iteration needs the
+same set, it is reused; otherwise it is fetched. Coordinates beyond an extent do not exist, and steps and PEs without any
+do nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+from accelerator_sim.design import Design, Kept, Stage
+from accelerator_sim.machine import ComputeUnit, Machine
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, walk
+from einsum_cascades.structure import structure
+
+Element = tuple[object, ...]
+"""A tensor's name, its instance, its indices."""
+
+Lane = tuple[int, ...]
+"""Where a PE stands along the parts that are spread over its unit."""
+
+
+class LostError(Exception):
+    """A value is wanted again that has left the last place that held it."""
+
+
+@dataclass
+class Moves:
+    """Values of one tensor at one memory."""
+
+    reads: float = 0
+    writes: float = 0
+    fills: float = 0
+    drains: float = 0
+
+    def add(self, more: Moves) -> None:
+        """Adds the moves of another nest."""
+        self.reads += more.reads
+        self.writes += more.writes
+        self.fills += more.fills
+        self.drains += more.drains
+
+
+@dataclass
+class Trace:
+    """What was seen in one stage.
+
+    ``registers`` are reads and writes by Einsum; ``crossed`` the distinct values that a unit takes from the registers of
+    another, and how many PEs took each, by tensor and receiving unit; ``tiles`` the most values of a tensor that one nest
+    held in a memory at a time, by nest, memory and tensor.
+    """
+
+    memories: dict[str, dict[str, Moves]] = field(default_factory=dict)
+    registers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    operations: dict[str, Counter[str]] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+    points: dict[str, int] = field(default_factory=dict)
+    crossed: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    tiles: dict[tuple[int, str, str], int] = field(default_factory=dict)
+
+    def at(self, memory: str, tensor: str) -> Moves:
+        """The moves of a tensor at a memory."""
+        return self.memories.setdefault(memory, {}).setdefault(tensor, Moves())
+
+
+def trace(cascade: Cascade, design: Design, machine: Machine, extents: Mapping[str, int], instances: Mapping[str, int],
+          sizes: Mapping[str, int]) -> dict[str, Trace]:
+    """Returns what moves in each stage; ``sizes`` are those of all parts but the outermost of each rank.
+
+    Raises: LostError where the design gives a value up that it needs later.
+    """
+    ranks = Ranks(cascade, design, extents, instances, sizes)
+    return {stage.name: _Stage(cascade, design, machine, ranks, stage).traced() for stage in design.stages}
+
+
+class Ranks:
+    """Ranks cut into parts: which coordinates exist, and what they are."""
+
+    def __init__(self, cascade: Cascade, design: Design, extents: Mapping[str, int], instances: Mapping[str, int],
+                 sizes: Mapping[str, int]) -> None:
+        found = structure(cascade)
+        self.extents = {**extents, **{r: instances.get(r, 1) for r in design.mapping.instances}}
+        self.leaf: dict[str, tuple[str, ...]] = {r: (r,) for r in design.mapping.instances}
+        self.rank_of: dict[str, str] = {}
+        self.place: dict[str, int] = {}
+        self.length: dict[str, int] = {}
+        covered = {leaf for leaves in found.composites.values() for leaf in leaves}
+        for rank in (*design.mapping.instances, *found.ranks, *found.composites):
+            if rank not in covered:
+                self._cut(rank, found.composites, design.mapping.partitions, sizes)
+
+    def _cut(self, rank: str, composites: Mapping[str, tuple[str, ...]], partitions: Mapping[str, tuple[str, ...]],
+             sizes: Mapping[str, int]) -> None:
+        leaves, waiting = [], [rank]
+        while waiting:
+            name = waiting.pop(0)
+            if name in composites:
+                waiting = [*composites[name], *waiting]
+            else:
+                leaves.append(name)
+        for leaf in leaves:
+            self.leaf[leaf] = partitions.get(leaf, (leaf,))
+        parts = [p for leaf in leaves for p in self.leaf[leaf]]
+        place = 1
+        for part in reversed(parts):
+            self.rank_of[part], self.place[part] = rank, place
+            # The outermost part goes as far as there are coordinates.
+            self.length[part] = self.extents[rank] if part == parts[0] else sizes[part]
+            place *= self.length[part]
+
+    def exists(self, digits: Mapping[str, int]) -> bool:
+        """Whether the coordinates exist whose digits are given; digits that are not are 0."""
+        at: dict[str, int] = {}
+        for part, digit in digits.items():
+            if digit >= self.length[part]:
+                return False
+            rank = self.rank_of[part]
+            at[rank] = at.get(rank, 0) + digit * self.place[part]
+        return all(coordinate < self.extents[rank] for rank, coordinate in at.items())
+
+    def chunks(self, part: str, pes: int) -> int:
+        """How many steps over a part there can be at most, so many coordinates at a time."""
+        digits = 0
+        while self.exists({part: digits}):
+            digits += 1
+        return (digits + pes - 1) // pes
+
+    def coordinate(self, leaf: str, digits: Mapping[str, int]) -> int:
+        """The coordinate of one of the cascade's ranks."""
+        value = 0
+        for part in self.leaf[leaf]:
+            value = value * self.length[part] + digits[part]
+        return value
+
+    def extent(self, leaf: str) -> int:
+        """How many coordinates one of the cascade's ranks has."""
+        if leaf not in self.extents:
+            digits = self.leaf[leaf]
+            self.extents[leaf] = sum(self.exists(dict(zip(digits, values, strict=True)))
+                                     for values in product(*(range(self.length[p]) for p in digits)))
+        return self.extents[leaf]
+
+    def value(self, index: Expr, digits: Mapping[str, int]) -> int:
+        """The value of an index at a point."""
+        match index:
+            case Num(value=value):
+                return int(value)
+            case Coord(rank=rank):
+                return self.coordinate(rank, digits)
+            case Extent():
+                return self.extent(index.rank)
+            case Call(op="add", args=(a, b)):
+                return self.value(a, digits) + self.value(b, digits)
+            case Call(op="sub", args=(a, b)):
+                return self.value(a, digits) - self.value(b, digits)
+            case Call(op="mul", args=(a, b)):
+                return self.value(a, digits) * self.value(b, digits)
+        raise NotImplementedError(index)
+
+
+@dataclass(frozen=True)
+class _Touch:
+    """A step of an Einsum touches elements of a tensor: ``when`` it is in the order of the nest, ``chunk`` where its own
+    loops are."""
+
+    when: tuple[int, ...]
+    order: int
+    chunk: Mapping[str, int]
+    tensor: str
+    elements: frozenset[Element]
+
+
+class _Stage:
+    def __init__(self, cascade: Cascade, design: Design, machine: Machine, ranks: Ranks, stage: Stage) -> None:
+        self.cascade, self.design, self.machine, self.ranks, self.stage = cascade, design, machine, ranks, stage
+        self.einsums = {e.name: e for e in cascade.einsums}
+        self.made = {name for n in stage.nests for name in design.nest(n).einsums}
+        self.outermost = next(iter(machine.memories))
+        self.found = Trace()
+
+    def traced(self) -> Trace:
+        nests = [_Nest(self, number) for number in self.stage.nests]
+        for nest in nests:
+            for name in nest.nest.einsums:
+                nest.run(self.einsums[name])
+            nest.tiles()
+        for nest in nests:
+            nest.spill()
+            for memory, tensors in nest.found.memories.items():
+                for tensor, moves in tensors.items():
+                    self.found.at(memory, tensor).add(moves)
+        return self.found
+
+    def crosses(self, tensor: str) -> bool:
+        """Whether a tensor comes from or goes to the outermost memory."""
+        if tensor not in self.made or tensor in self.stage.off_chip or tensor in structure(self.cascade).outputs:
+            return True
+        elsewhere = [name for s in self.design.stages if s is not self.stage for n in s.nests
+                     for name in self.design.nest(n).einsums]
+        return any(a.tensor == tensor for name in elsewhere for a in _reads(self.einsums[name]))
+
+    def overflow(self, memory: str, number: int, mine: Kept) -> float:
+        """The share of a tile that the other tiles of the stage leave no room for; what is in place takes one room."""
+        rooms: dict[str, float] = {}
+        for n in self.stage.nests:
+            for kept in self.design.bindings[n].kept.get(memory, ()):
+                if not isinstance(kept.spill, str):
+                    room = kept.in_place or kept.tensor
+                    size = self.found.tiles[n, memory, kept.tensor] * (1 - kept.spill)
+                    rooms[room] = max(rooms.get(room, 0), size)
+        size = self.found.tiles[number, memory, mine.tensor]
+        left = self.machine.memories[memory].bytes / self.machine.value_bytes - sum(rooms.values())
+        return float(max(0, size - left) / size)
+
+    def unit(self, einsum: str) -> ComputeUnit:
+        number = next(n for n in self.stage.nests if einsum in self.design.nest(n).einsums)
+        return self.machine.units[self.design.bindings[number].unit[einsum]]
+
+
+class _Nest:
+    def __init__(self, stage: _Stage, number: int) -> None:
+        self.stage, self.number = stage, number
+        self.nest, self.binding = stage.design.nest(number), stage.design.bindings[number]
+        self.found = Trace()
+        self.touches: list[_Touch] = []
+        instances = stage.design.mapping.instances
+        self.shared = (*(i for i in instances if i not in self.nest.loops), *self.nest.loops)
+        self.made = set(self.nest.einsums)
+
+    # --- the compute side ---
+
+    def run(self, einsum: Einsum) -> None:
+        """Walks one Einsum from its first step to its last."""
+        found, name, unit = self.stage.found, einsum.name, self.stage.unit(einsum.name)
+        operators = _operators(einsum, unit)
+        operands = {a: _Register(self.holder(name, a.tensor)) for a in _reads(einsum)}
+        result = _Result(self.home(name))
+        reads = writes = steps = points = 0
+        found.operations[name] = Counter()
+        for chunk, pes in self.steps(einsum):
+            steps += 1
+            points += len(pes)
+            for access, register in operands.items():
+                pairs = {(lane, self.element(access, digits)) for lane, digits in pes}
+                writes += register.step(pairs, self.found)
+                self.touch(einsum, chunk, pairs)
+            made = [(lane, self.element(einsum.output, digits)) for lane, digits in pes]
+            writes += result.arrive(set(made), self.found)
+            self.touch(einsum, chunk, made)
+            for lane, element in made:
+                reads += len(operands) + result.add(lane, element)
+                writes += 1
+                found.operations[name].update(operators)
+        result.leave(self.found)
+        found.steps[name], found.points[name], found.registers[name] = steps, points, (reads, writes)
+        for access, register in operands.items():
+            self.crossing(name, access.tensor, register)
+
+    def steps(self, einsum: Einsum) -> Iterator[tuple[dict[str, int], list[tuple[Lane, dict[str, int]]]]]:
+        """Yields each step: where the loops stand, and the PEs that have a point there, with its digits."""
+        loops = self.loops(einsum)
+        pes = self.spread(einsum)
+        for at in product(*(range(self.stage.ranks.chunks(x, pes.get(x, 1))) for x in loops)):
+            chunk = dict(zip(loops, at, strict=True))
+            points = []
+            for lane in product(*(range(n) for n in pes.values())):
+                digits = {x: i * pes.get(x, 1) for x, i in chunk.items()}
+                for part, offset in zip(pes, lane, strict=True):
+                    digits[part] += offset
+                if self.stage.ranks.exists(digits):
+                    points.append((lane, digits))
+            if points:
+                yield chunk, points
+
+    def loops(self, einsum: Einsum) -> tuple[str, ...]:
+        return self.stage.design.mapping.loops_of(self.nest, einsum)
+
+    def spread(self, einsum: Einsum) -> dict[str, int]:
+        sides = self.stage.unit(einsum.name).dimensions
+        loops = self.loops(einsum)
+        return {part: sides[side] for part, side in self.binding.spread[einsum.name].items() if part in loops}
+
+    def element(self, access: Access, digits: Mapping[str, int]) -> Element:
+        instance = tuple(digits[i] for i in self.stage.design.mapping.instances)
+        return (access.tensor, *instance, *(self.stage.ranks.value(i, digits) for i in access.indices))
+
+    def kept(self, tensor: str) -> tuple[str, Kept] | None:
+        """The innermost memory that keeps a tensor."""
+        found = None
+        for memory in self.stage.machine.memories:
+            for kept in self.binding.kept.get(memory, ()):
+                if kept.tensor == tensor:
+                    found = memory, kept
+        return found
+
+    def home(self, tensor: str) -> tuple[str, str] | None:
+        """The memory, with the tensor, that values are written to or read from; None for registers."""
+        kept = self.kept(tensor)
+        if kept is not None:
+            return kept[0], tensor
+        return (self.stage.outermost, tensor) if self.stage.crosses(tensor) else None
+
+    def holder(self, einsum: str, tensor: str) -> tuple[str, str] | None:
+        return None if einsum in self.binding.forward.get(tensor, ()) else self.home(tensor)
+
+    def crossing(self, einsum: str, tensor: str, register: _Register) -> None:
+        receiver = self.stage.unit(einsum).name
+        if register.place is None and self.stage.unit(tensor).name != receiver:
+            distinct = len({element for _, element in register.seen})
+            self.stage.found.crossed.setdefault((tensor, receiver), (distinct, len(register.seen)))
+
+    # --- the memories ---
+
+    def touch(self, einsum: Einsum, chunk: Mapping[str, int], pairs: Iterable[tuple[Lane, Element]]) -> None:
+        elements = frozenset(element for _, element in pairs)
+        when = tuple(chunk[x] if x in chunk else self.round(einsum, x, chunk) for x in self.shared)
+        tensor = str(next(iter(elements))[0])
+        self.touches.append(_Touch(when, self.nest.einsums.index(einsum.name), chunk, tensor, elements))
+
+    def round(self, einsum: Einsum, loop: str, chunk: Mapping[str, int]) -> int:
+        """In which round of a loop that it lacks an Einsum runs: the last where it needs what the loop makes, or the first."""
+        if not self.follows(einsum, loop):
+            return 0
+        rank = self.stage.ranks.rank_of[loop]
+        digits = {x: i for x, i in chunk.items() if self.stage.ranks.rank_of[x] == rank}
+        last = 0
+        while self.stage.ranks.exists({**digits, loop: last + 1}):
+            last += 1
+        return last
+
+    def follows(self, einsum: Einsum, loop: str) -> bool:
+        makers = [self.stage.einsums[a.tensor] for a in _reads(einsum) if a.tensor in self.made and a.tensor != einsum.name]
+        return any(loop in self.loops(maker) or self.follows(maker, loop) for maker in makers)
+
+    def tiles(self) -> None:
+        """Follows each kept tensor through the nest, tile by tile."""
+        for memory, kepts in self.binding.kept.items():
+            for kept in kepts:
+                if self.kept(kept.tensor) == (memory, kept):
+                    self.follow(memory, kept)
+
+    def follow(self, memory: str, kept: Kept) -> None:
+        tensor = kept.tensor
+        inner, outer = self.found.at(memory, tensor), self.found.at(self.stage.outermost, tensor)
+        crosses, made = self.stage.crosses(tensor), tensor in self.made
+        held: frozenset[Element] = frozenset()
+        gone: set[Element] = set()
+        most = 0
+        for tile in self.sequence(kept):
+            most = max(most, len(tile))
+            if tile == held:
+                continue
+            if made and crosses and held:
+                inner.drains += len(held)
+                outer.writes += len(held)
+            gone |= held
+            again = len(tile & gone) if made or not crosses else len(tile)
+            if again and not crosses:
+                raise LostError(f"{tensor} in {memory}")
+            if crosses:
+                inner.fills += again
+                outer.reads += again
+            held = tile
+        if made and crosses:
+            inner.drains += len(held)
+            outer.writes += len(held)
+        self.stage.found.tiles[self.number, memory, tensor] = most
+
+    def sequence(self, kept: Kept) -> list[frozenset[Element]]:
+        """The tiles of a kept tensor in the order of the nest: what is touched in each round of the loop that it is kept at.
+        Of an iterative tensor one generation lives at a time."""
+        iterative = structure(self.stage.cascade).iterative.get(kept.tensor)
+        slot = None if iterative is None else 1 + len(self.stage.design.mapping.instances) + iterative.dimension
+        rounds: dict[tuple[int, ...], set[Element]] = {}
+        for touch in sorted((t for t in self.touches if t.tensor == kept.tensor), key=lambda t: (t.when, t.order)):
+            if kept.at is None:
+                key: tuple[int, ...] = ()
+            elif kept.at in self.shared:
+                key = touch.when[:self.shared.index(kept.at) + 1]
+            else:
+                own = tuple(touch.chunk)
+                key = (*touch.when, touch.order, *(touch.chunk[x] for x in own[:own.index(kept.at) + 1]))
+            rounds.setdefault(key, set()).update(e if slot is None else (*e[:slot], *e[slot + 1:]) for e in touch.elements)
+        return [frozenset(tile) for tile in rounds.values()]
+
+    def spill(self) -> None:
+        """A share of a tile that does not fit: (1 - s) of the tensor's own traffic and s of the compute side's accesses."""
+        for memory, kepts in self.binding.kept.items():
+            for kept in kepts:
+                share = self.stage.overflow(memory, self.number, kept) if isinstance(kept.spill, str) else kept.spill
+                if share:
+                    inner, outer = self.found.at(memory, kept.tensor), self.found.at(self.stage.outermost, kept.tensor)
+                    outer.reads = (1 - share) * outer.reads + share * inner.reads
+                    outer.writes = (1 - share) * outer.writes + share * inner.writes
+
+
+@dataclass
+class _Register:
+    """The register tile of one operand, on all PEs; ``place`` is the memory and tensor that it comes from."""
+
+    place: tuple[str, str] | None
+    held: set[Element] = field(default_factory=set)
+    pairs: set[tuple[Lane, Element]] = field(default_factory=set)
+    seen: set[tuple[Lane, Element]] = field(default_factory=set)
+
+    def step(self, pairs: set[tuple[Lane, Element]], found: Trace) -> int:
+        """Takes the operand of one step; returns how many values PEs write to their registers for it."""
+        self.seen |= pairs
+        if self.place is None:
+            return 0
+        tile = {element for _, element in pairs}
+        if tile != self.held:
+            found.at(*self.place).reads += len(tile)
+            self.held, self.pairs = tile, pairs
+            return len(pairs)
+        late = pairs - self.pairs
+        assert not late, "a PE came to a tile that others hold already"
+        return 0
+
+
+@dataclass
+class _Result:
+    """The register tile of a result, on all PEs: ``running`` are the sums that PEs hold."""
+
+    place: tuple[str, str] | None
+    held: set[Element] = field(default_factory=set)
+    running: set[tuple[Lane, Element]] = field(default_factory=set)
+    written: set[Element] = field(default_factory=set)
+
+    def arrive(self, pairs: set[tuple[Lane, Element]], found: Trace) -> int:
+        """Begins the step's tile; what comes back goes to one PE for each element. Returns how many register writes."""
+        tile = {element for _, element in pairs}
+        if tile == self.held:
+            return 0
+        self.leave(found)
+        back = tile & self.written
+        if back and self.place is None:
+            raise LostError(f"{next(iter(back))[0]} in registers")
+        if self.place is not None:
+            found.at(*self.place).reads += len(back)
+        self.held = tile
+        self.running = {min(pair for pair in pairs if pair[1] == element) for element in back}
+        return len(back)
+
+    def add(self, lane: Lane, element: Element) -> int:
+        """Adds a point to the running sum of a PE; returns 1 where it reads one."""
+        if (lane, element) in self.running:
+            return 1
+        self.running.add((lane, element))
+        return 0
+
+    def leave(self, found: Trace) -> None:
+        """Writes the tile where it belongs."""
+        if self.place is not None:
+            found.at(*self.place).writes += len(self.held)
+        self.written |= self.held
+        self.held = set()
+
+
+def _reads(einsum: Einsum) -> tuple[Access, ...]:
+    return tuple(dict.fromkeys(a for body in einsum.bodies for a in accesses(body)))
+
+
+def _operators(einsum: Einsum, unit: ComputeUnit) -> Counter[str]:
+    """What a PE performs at one point: the maps of the body, and one of the reduction."""
+    found = Counter(node.op for body in einsum.bodies for node in walk(body) if isinstance(node, Call)
+                    and not _is_index(einsum, node))
+    head = einsum.reduction.op if einsum.reduction is not None else "sum" if einsum.reduced_ranks else None
+    if head is not None:
+        found[{"sum": "add", "prod": "mul"}.get(head, head)] += 1
+    body = einsum.body
+    if head == "sum" and isinstance(body, Call) and body.op == "mul" and "mac" in unit.cycles:
+        found.subtract({"mul": 1, "add": 1})
+        found["mac"] += 1
+    return +found
+
+
+def _is_index(einsum: Einsum, call: Call) -> bool:
+    return any(call is node for body in einsum.bodies for access in accesses(body) for index in access.indices
+               for node in walk(index))
