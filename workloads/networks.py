@@ -200,7 +200,11 @@ def load_network(name_or_path: str | os.PathLike[str], *, phase: str = "prefill"
         from workloads.layers import network
         return network(load_config(Path(name) / CONFIG if Path(name).is_dir() else name), phase=checked_phase,
                        seq_len=seq_len, batch=batch or 1, target_len=target_len, all_logits=logits == "all")
-    return network_of_workload(load_workload(name), phase=checked_phase, seq_len=seq_len, batch=batch)
+    workload = load_workload(name)
+    if target_len is not None:
+        raise DefinitionError(f"target_len: one layer has no encoder, got {target_len}; give seq_len alone",
+                              source=f"workload {workload.id!r}")
+    return network_of_workload(workload, phase=checked_phase, seq_len=seq_len, batch=batch)
 
 
 def network_of_workload(workload: Workload, *, phase: Phase = "prefill", seq_len: int,

@@ -290,6 +290,11 @@ def test_wrong_calls(how: dict[str, Any], kind: type[Exception], message: str) -
     assert str(caught.value) == message
 
 
+def test_a_workload_has_no_target_length() -> None:
+    with pytest.raises(DefinitionError, match="^workload 'xlm': target_len: one layer has no encoder, got 4; give seq_len alone$"):
+        load_network("xlm", seq_len=8, target_len=4)
+
+
 def test_names_that_are_none() -> None:
     with pytest.raises(UnknownNameError, match="unknown workload, got 'llama'; "):
         load_network("llama", seq_len=8)
