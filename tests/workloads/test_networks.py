@@ -291,7 +291,7 @@ def test_wrong_calls(how: dict[str, Any], kind: type[Exception], message: str) -
 
 
 def test_a_workload_has_no_target_length() -> None:
-    with pytest.raises(DefinitionError, match="^workload 'xlm': target_len: one layer has no encoder, got 4; give seq_len alone$"):
+    with pytest.raises(DefinitionError, match=r"^workload 'xlm': target_len: one layer has no encoder, got 4; give seq_len alone$"):
         load_network("xlm", seq_len=8, target_len=4)
 
 
