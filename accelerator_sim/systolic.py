@@ -85,4 +85,4 @@ def no_overlap(product: Product, unit: ComputeUnit, dataflow: str) -> SystolicTi
         each = rows + product.m + skew
     cycles = product.instances * folds * each - 1
     work = product.instances * product.m * product.n * product.k
-    return SystolicTime(cycles, product.instances * folds, work / (rows * cols * cycles))
+    return SystolicTime(cycles, product.instances * folds, work / (rows * cols * (cycles + 1)))

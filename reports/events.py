@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerator_sim.estimate import Estimate
 from accelerator_sim.events.simulate import StageEvents
+from accelerator_sim.events.tasks import CHANNEL
 from accelerator_sim.events.trace import chrome_trace
 from reports.files import OutputError, write_file
 
@@ -57,21 +58,29 @@ def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    last = max((t.epoch for t in stage.tasks), default=0)
+    units = list(dict.fromkeys(t.resource for t in stage.tasks if t.resource not in (None, CHANNEL)))
+    computed = [(t, b, e) for t, b, e in zip(stage.tasks, stage.times.begin, stage.times.end, strict=True) if e > b]
+    last = max(t.epoch for t, _, _ in computed)
     first = max(0, min(last // 2, last - SHOWN_EPOCHS + 1))
-    shown = [(t, b, e) for t, b, e in zip(stage.tasks, stage.times.begin, stage.times.end, strict=True)
-             if t.resource is not None and first <= t.epoch < first + SHOWN_EPOCHS and e > b]
-    origin = min(b for _, b, _ in shown)
-    lanes = sorted({(t.resource or "", t.name) for t, _, _ in shown})
+    epochs = range(first, first + SHOWN_EPOCHS)
+    # The time in which these epochs compute, with whatever the channel moves meanwhile.
+    inside = [(b, e) for t, b, e in computed if t.resource in units and t.epoch in epochs]
+    origin, end_of = min(b for b, _ in inside), max(e for _, e in inside)
+    shown = [(t, b, e) for t, b, e in computed if t.resource is not None and b < end_of and e > origin
+             and (t.resource == CHANNEL or t.epoch in epochs)]
+    order = {name: number for number, name in enumerate(dict.fromkeys(t.name for t in stage.tasks))}
+    lanes = sorted({((*units, CHANNEL).index(t.resource), order[t.name], t.name) for t, _, _ in shown})
     figure, axes = pyplot.subplots(figsize=(11, 0.34 * len(lanes) + 1.8), layout="constrained")
     colours = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
     for task, begin, end in shown:
-        place = lanes.index((task.resource or "", task.name))
-        axes.broken_barh([(begin - origin, end - begin)], (place - 0.4, 0.8), facecolors=colours[(task.epoch - first) % 4],
-                         edgecolor="white", linewidth=0.5)
+        place = lanes.index(((*units, CHANNEL).index(task.resource), order[task.name], task.name))
+        colour = colours[task.epoch - first] if task.epoch in epochs and task.resource != CHANNEL else "#999999"
+        begin, end = max(begin, origin), min(end, end_of)
+        # The edge has the bar's colour, so that a single cycle is seen.
+        axes.broken_barh([(begin - origin, end - begin)], (place - 0.4, 0.8), facecolors=colour, edgecolor=colour)
     for number in range(SHOWN_EPOCHS):
         axes.broken_barh([], (0, 0), facecolors=colours[number], label=f"epoch {first + number}")
-    axes.set_yticks(range(len(lanes)), [f"{name}  ({unit})" for unit, name in lanes])
+    axes.set_yticks(range(len(lanes)), [f"{name}  ({(*units, CHANNEL)[unit]})" for unit, _, name in lanes])
     axes.invert_yaxis()
     axes.set_xlabel("cycles")
     axes.set_title(f"{title}: {SHOWN_EPOCHS} epochs by events (simulated)")
