@@ -57,8 +57,8 @@ class MapOperator:
     operands, op(op(a)) = a for one. ``identity`` is the right-hand operand that changes nothing, ``absorbing`` the
     operand that decides the result alone. ``polynomial`` maps build polynomials, whose sums are closed under
     translation (moments). ``minimum`` and ``maximum`` bound the result. ``kind`` is value, comparison or logic.
-    ``factor`` is the number that a map of one operand multiplies by; ``power`` says how often one operand is multiplied
-    with itself (of two operands, how often the second says where it is -1; 0: it is no power). ``selects`` maps take the
+    ``factor`` is the number that a map of one operand multiplies by; ``power`` says how often the first operand is combined
+    with itself by the map ``power_of`` (as often as the second operand says where it is -1; 0: it is no power). ``selects`` maps take the
     second operand where the first holds and else the third; ``keeps_nonnegative`` maps give at least 0 where every operand
     that is a value is at least 0.
     """
@@ -83,6 +83,7 @@ class MapOperator:
     maximum: float = INFINITY
     factor: float | None = None
     power: int = 0
+    power_of: str = "mul"
     selects: bool = False
     keeps_nonnegative: bool = False
     user: UserOperator | None = None

@@ -122,9 +122,15 @@ def flat(expr: Expr, forward: str, backward: str | None, cascade: Cascade | None
         if backward is not None and expr.op == backward:
             return flat(expr.args[0], forward, backward, cascade, sign) + flat(expr.args[1], forward, backward, cascade, -sign)
         own = map_operator(expr.op, cascade)
-        if own is not None and own.factor == -1.0 and own.homomorphism(forward) is not None and backward is not None:
+        if own is not None and backward is not None and negates(own, forward):
             return flat(expr.args[0], forward, backward, cascade, -sign)
     return [(sign, expr)]
+
+
+def negates(operator: MapOperator, combine: str) -> bool:
+    """Returns whether a map multiplies by -1 and takes a sum by ``combine`` apart: -(a + b) = -a + -b."""
+    found = operator.homomorphism(combine)
+    return operator.factor == -1.0 and found is not None and found.target == combine
 
 
 def expanded(call: Call, cascade: Cascade | None) -> Expr | None:
@@ -133,8 +139,10 @@ def expanded(call: Call, cascade: Cascade | None) -> Expr | None:
     return inlined(operator.user, call.args)[0] if operator is not None and operator.user is not None else None
 
 
-def whole_power(operator: MapOperator, args: Sequence[Expr]) -> int:
-    """Returns how often a map multiplies its first operand with itself, 0 where it is no whole power."""
+def whole_power(operator: MapOperator, args: Sequence[Expr], product: str) -> int:
+    """Returns how often a map combines its first operand with itself by ``product``, 0 where it is no whole power of it."""
+    if operator.power_of != product:
+        return 0
     if operator.power > 0:
         return operator.power
     if operator.power < 0 and len(args) == 2 and isinstance(args[1], Num):

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from einsum_cascades.ir import Access, Call, Cascade, Einsum, Expr, Extent, Reduction, coords, unique
-from einsum_cascades.operators import REDUCTIONS
+from einsum_cascades.operators import REDUCTIONS, reduction_operator
 from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import Signed, product_of, ring_of, sum_of
 from einsum_cascades.rewrites.draft import Draft
-from einsum_cascades.rewrites.editing import conjunction, outermost
+from einsum_cascades.rewrites.editing import conjunction, outermost, sum_head
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import Separation
-from einsum_cascades.rewrites.support import Condition, Support
+from einsum_cascades.rewrites.support import Condition, Conditions, Support
 from einsum_cascades.rewrites.terms import Deviation, Phase, Term
 
 
@@ -73,24 +73,27 @@ class Assembly:
         still = [f for f in inner if not set(coords(f[1])) & (set(reduced) - kept)]
         if len(still) < len(inner) or mixtures:
             outside, inner = outside + still, [f for f in inner if f not in still]
-        body = product_of(ring, (*((1, m) for m in mixtures), *inner))
+        factors = (*((1, m) for m in mixtures), *inner)
+        gone = tuple(r for r in reduced if r not in kept)
+        order = tuple(r for r in reduced if r in kept)
+        if not factors:
+            return self._number_of(term, outside, gone, order)
+        body = product_of(ring, factors)
         guards = self._guards(term, body)
         mentioned = {*coords(body), *(r for g in guards for r in coords(g))}
-        missing = tuple(r for r in reduced if r not in mentioned)
-        if missing:
-            return self._constant(term, outside, inner or list(((1, m) for m in mixtures)), missing, name)
-        order = tuple(r for r in reduced if r in kept)
-        return Summand(term.sign, self.reduce(name, body, guards, reduced, order, mentioned), tuple(outside), order)
+        absent = tuple(r for r in gone if r not in mentioned)
+        sizes = self._sizes(absent, self._conditions(term)) if absent else ()
+        made = self.reduce(name, body, guards, tuple(r for r in gone if r not in absent), order, mentioned)
+        return Summand(term.sign, made, (*sizes, *outside), order)
 
-    def reduce(self, name: str, body: Expr, guards: tuple[Expr, ...], reduced: tuple[str, ...], kept: tuple[str, ...],
+    def reduce(self, name: str, body: Expr, guards: tuple[Expr, ...], gone: tuple[str, ...], kept: tuple[str, ...],
                mentioned: set[str], reduction: str | None = None) -> Access:
-        """Adds a reduction of a body over the reduced ranks that are not kept; ``guards`` only skip terms."""
+        """Adds a reduction of a body over ``gone``, which keeps the reduced ranks ``kept``; ``guards`` skip terms."""
         draft = self.draft
-        ranks = (*(r for r in self.line.output_ranks if r in mentioned), *kept)
+        ranks = tuple(r for r in (*self.line.output_ranks, *kept) if r in mentioned)
         guards = missing(draft.support, guards, body)
-        gone = tuple(r for r in reduced if r not in kept)
         op = reduction or self.parts.reduction
-        head = None if op == "sum" and set(gone) <= set(coords(body)) else Reduction(op, gone)
+        head = sum_head(body, gone) if op == "sum" else Reduction(op, gone)
         return draft.define(name, ranks, body, head, conjunction(guards))
 
     def _guards(self, term: Term, body: Expr) -> tuple[Expr, ...]:
@@ -111,43 +114,62 @@ class Assembly:
                                       f"got {expr_text(condition.expr)}; give that read a line of its own")
         return condition.expr
 
-    def _constant(self, term: Term, outside: list[tuple[int, Expr]], inner: list[tuple[int, Expr]],
-                  missing: tuple[str, ...], name: str) -> Summand:
-        """A term that does not change along some reduced ranks: it counts once for each of their elements."""
-        if self.parts.reduction != "sum":
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {missing[0]!r}, got it inside of "
-                                      f"{self.parts.reduction!r}; give it a line of its own")
-        if not self.present and not term.guards and self.parts.line.where is None:
-            sizes: Signed = tuple((1, Extent(r.upper())) for r in missing)
-            if not inner:
-                return Summand(term.sign, None, (*sizes, *outside))
-            body = product_of(self.parts.ring, inner)
-            reduced = tuple(r for r in (*self.reduced, *term.ranks) if r not in missing)
-            kept = tuple(r for r in reduced if any(r in coords(f) for _, f in outside))
-            return Summand(term.sign, self.reduce(name, body, (), reduced, kept, set(coords(body))), (*sizes, *outside), kept)
-        if inner or term.ranks:
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {missing[0]!r}, but where it is "
-                                      f"present does; give it a line of its own")
-        return Summand(term.sign, self.count(term.guards), tuple(outside))
+    def _conditions(self, term: Term) -> Conditions:
+        """Where a term is present, beyond where the line is."""
+        found = {**self.draft.support.predicates(term.guards), **self.present}
+        return {k: c for k, c in found.items() if k not in self.own}
 
-    def count(self, guards: tuple[Expr, ...] = ()) -> Access:
-        """Adds the number of present terms."""
-        witness = self.witness()
-        counting = next(n for n, r in REDUCTIONS.items() if r.merged_by == "sum")
-        every = (*guards, *(c.expr for c in self.present.values() if c.is_predicate))
-        mentioned = {*coords(witness), *(r for g in every for r in coords(g))}
-        return self.reduce("C" + self.line.name, witness, every, self.reduced, (), mentioned, counting)
+    def _sizes(self, absent: tuple[str, ...], conditions: Conditions) -> Signed:
+        """The factors for ranks along which a term does not change: it counts once for each of their coordinates.
 
-    def witness(self) -> Expr:
-        """A read, or a product of reads, that is present exactly where the body is."""
+        Raises: IllegalRewriteError where it does not, or where not all of them are present.
+        """
+        if any(set(coords(c.expr)) & set(absent) for c in conditions.values()):
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {absent[0]!r}, but where it is "
+                                      f"present does, got a predicate on it; give the term a line of its own")
+        head = reduction_operator(self.parts.reduction, self.draft.cascade)
+        if head is not None and head.idempotent:
+            return ()
+        self._counting()
+        return tuple((1, Extent(r.upper())) for r in absent)
+
+    def _counting(self) -> str:
+        """The reduction that counts what this one adds up."""
+        found = next((n for n, r in REDUCTIONS.items() if r.merged_by == self.parts.reduction), None)
+        if found is None:
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on every rank that is reduced, got it "
+                                      f"inside of {self.parts.reduction!r}; give it a line of its own")
+        return found
+
+    def _number_of(self, term: Term, outside: list[tuple[int, Expr]], gone: tuple[str, ...], kept: tuple[str, ...]) -> Summand:
+        """A term without inner factors, added up: as often as it is present."""
+        conditions = self._conditions(term)
+        moving = tuple(r for r in gone if any(r in coords(c.expr) for c in conditions.values()))
+        sizes = self._sizes(tuple(r for r in gone if r not in moving), conditions)
+        number = self.count(conditions, moving, kept) if moving else None
+        return Summand(term.sign, number, (*sizes, *outside), kept)
+
+    def count(self, conditions: Conditions, gone: tuple[str, ...], kept: tuple[str, ...] = ()) -> Access:
+        """Adds the number of elements along some ranks that meet the conditions."""
+        witness = self.witness(gone, conditions)
+        guards = tuple(c.expr for c in conditions.values() if c.is_predicate)
+        mentioned = {*coords(witness), *(r for g in guards for r in coords(g))}
+        return self.reduce("C" + self.line.name, witness, guards, gone, kept, mentioned, self._counting())
+
+    def witness(self, gone: tuple[str, ...], conditions: Conditions) -> Expr:
+        """A read, or a product of reads, that moves along some ranks and is absent where no predicate says so."""
         draft = self.draft
-        reads = [a for a in self._leaves() if set(coords(a)) & set(self.reduced)]
-        whole = {k for k, c in self.present.items() if not c.is_predicate}
+        known = self._known_ranks(gone)
+        reads = [a for a in self._leaves() if set(coords(a)) & set(gone) and set(coords(a)) <= known]
+        whole = {k for k, c in conditions.items() if not c.is_predicate}
         for access in reads:
-            if whole <= set(draft.support.of(access)) and set(self.reduced) <= set(coords(access)):
+            if whole <= set(draft.support.of(access)) and set(gone) <= set(coords(access)):
                 return access
-        needed = [a for a in reads if set(draft.support.of(a)) & whole or set(coords(a)) & set(self.reduced)]
-        return product_of(self.parts.ring, [(1, a) for a in dict.fromkeys(needed)])
+        return product_of(self.parts.ring, [(1, a) for a in dict.fromkeys(reads)])
+
+    def _known_ranks(self, gone: tuple[str, ...]) -> set[str]:
+        """The ranks that a number of elements may depend on: all of the line's but those that it reduces otherwise."""
+        return {r for r in self.line.ranks if r in gone or r not in self.reduced} | set(gone)
 
     def _leaves(self) -> list[Access]:
         found: list[Access] = []
@@ -184,9 +206,9 @@ class Assembly:
             body = Call(ring.div, (body, self._number()))
         for wrapper in reversed(self.parts.wrappers):
             body = wrapper.around(body)
-        head = Reduction(self.parts.reduction, summands[0].kept) if direct and summands[0].kept else None
-        if head is not None and head.op == "sum":
-            head = None
+        kept = summands[0].kept if direct else ()
+        op = self.parts.reduction
+        head = None if not kept else sum_head(body, kept) if op == "sum" else Reduction(op, kept)
         draft.replace(Einsum(line.outputs, (body,), head, self.where(body), line.span))
 
     def where(self, body: Expr) -> Expr | None:
@@ -201,7 +223,7 @@ class Assembly:
         if not self.present and self.line.where is None:
             sizes: Signed = tuple((1, Extent(r.upper())) for r in self.reduced)
             return product_of(self.parts.ring, sizes)
-        return self.count()
+        return self.count(self.present, self.reduced)
 
 def missing(support: Support, guards: Iterable[Expr], expr: Expr) -> tuple[Expr, ...]:
     """Returns the predicates that do not hold already wherever an expression is present."""

@@ -11,7 +11,7 @@ from itertools import permutations
 
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, coords
 from einsum_cascades.operators import MAPS, map_operator
-from einsum_cascades.rewrites.algebra import flat
+from einsum_cascades.rewrites.algebra import flat, negates
 from einsum_cascades.rewrites.editing import bare_ranks, substitute
 from einsum_cascades.structure import Iteration, structure
 
@@ -67,9 +67,7 @@ class Canon:
         candidates = [m for m in MAPS.values() if m.associative and m.commutative and m.arity == 2]
         if own.arity == 2:
             return [(m.name, m.inverse) for m in candidates if m.inverse == op]
-        if own.factor == -1.0:
-            return [(m.name, m.inverse) for m in candidates if m.inverse is not None and own.homomorphism(m.name) is not None]
-        return []
+        return [(m.name, m.inverse) for m in candidates if m.inverse is not None and negates(own, m.name)]
 
     def _access(self, access: Access, depth: int) -> Key:
         line = self.producers.get(access.tensor)

@@ -14,18 +14,20 @@ value. Moments below the k-th are carried too; the first about a running mean is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product as all_pairs
 from math import comb
 
+from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, Reduction, coords, unique
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
+from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import is_upper_bound, product_of, reduction_by, ring_of, sum_of
 from einsum_cascades.rewrites.assembly import Assembly, missing
-from einsum_cascades.rewrites.draft import Draft, following
 from einsum_cascades.rewrites.canonical import Key
-from einsum_cascades.rewrites.editing import conjunction, coordinates
+from einsum_cascades.rewrites.draft import Draft, following
+from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates, reductions, substitute, sum_head
 from einsum_cascades.rewrites.iterate import presence
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import Separation, separation
@@ -116,7 +118,8 @@ class _Carry:
         phase = mixture.parts
         assert isinstance(phase, Phase)
         operator, ring = map_operator(phase.op, self.draft.cascade), ring_of(phase.plus, self.draft.cascade)
-        assert operator is not None and ring is not None
+        assert operator is not None
+        assert ring is not None
         side = operator.monotone[0] if operator.monotone else 0
         inner = sum_of(ring, tuple((side * s, e) for s, e in phase.inner))
         bound = self._running_bound(mixture.reference.tensor)
@@ -145,26 +148,29 @@ class _Carry:
         return op, rest, line.where
 
     def _covers(self, body: Expr, where: Expr | None, wanted: Expr, mixture: _Mixture) -> bool:
-        from einsum_cascades.analysis.presence import conjuncts
-        from einsum_cascades.rewrites.editing import bare_ranks, substitute
-        canon = self.draft.canon
         reference = self.draft.producers[mixture.reference.tensor].output
         table = {i.rank: mixture.reference.indices[d] for d, i in enumerate(reference.indices) if isinstance(i, Coord)}
         body = substitute(body, table)
         predicates = [substitute(c, table) for c in conjuncts(where)]
-        free: tuple[str, ...] = ()
+        if self._over(body, (), predicates, wanted):
+            return True
         line = self.draft.producers.get(body.tensor) if isinstance(body, Access) else None
-        if isinstance(body, Access) and line is not None and line.reduction is not None and bare_ranks(line.output) is not None:
-            names = bare_ranks(line.output) or ()
-            inside = dict(zip(names, body.indices, strict=True))
-            free = line.reduction.ranks
-            predicates += [substitute(c, inside) for c in conjuncts(line.where)]
-            body = substitute(line.body, inside)
-        matched = canon.unify(body, free, wanted)
+        names = bare_ranks(line.output) if line is not None else None
+        if not isinstance(body, Access) or line is None or line.reduction is None or names is None:
+            return False
+        # A local reduction covers what it goes over.
+        inside = dict(zip(names, body.indices, strict=True))
+        predicates += [substitute(c, inside) for c in conjuncts(line.where)]
+        return self._over(substitute(line.body, inside), line.reduction.ranks, predicates, wanted)
+
+    def _over(self, body: Expr, free: tuple[str, ...], predicates: Sequence[Expr], wanted: Expr) -> bool:
+        """Whether elements are those that are wanted, at least wherever the line has any."""
+        matched = self.draft.canon.unify(body, free, wanted)
         if matched is None:
             return False
-        known = {**self.assembly.present, **self.draft.support.predicates(self.term.guards)}
-        return self.draft.support.predicates(substitute(c, matched) for c in predicates).keys() <= known.keys()
+        support = self.draft.support
+        known = {**self.assembly.present, **self.assembly.own, **support.predicates(self.term.guards)}
+        return support.predicates(substitute(c, matched) for c in predicates).keys() <= known.keys()
 
     # --- states ---
 
@@ -191,12 +197,12 @@ class _Carry:
         """The ranks that moments to these powers depend on; the sum itself has all of its line's."""
         if powers == self.powers:
             return self.ranks
-        known = [e for _, e in self.term.inner] + [g for g in self.term.guards]
+        known = [e for _, e in self.term.inner] + list(self.term.guards)
         known += [c.expr for c in self.assembly.present.values()]
         for mixture in (*self.phases, *(m for m, p in zip(self.deviations, powers, strict=True) if p)):
             known += [mixture.reference, *(e for _, e in mixture.parts.inner)]
         if not self.phases and not self.term.inner and not any(powers):
-            known.append(self.assembly.witness())
+            known.append(self.assembly.witness(self.line.reduced_ranks, self.assembly.present))
         mentioned = {r for e in known for r in coords(e)}
         return tuple(r for r in self.ranks if r in mentioned)
 
@@ -225,12 +231,13 @@ class _Carry:
             local = self.draft.producers[bound[1].tensor]
             op = local.reduction.op if local.reduction is not None else "sum"
             if bool(REDUCTIONS[op].merged_by if op in REDUCTIONS else "") != counted \
+                    or {self.rank, *local.reduced_ranks} != set(self.line.reduced_ranks) \
                     or not self._covers(bound[1], None, inner, mixture):
                 return False
         return True
 
-    def _local(self, powers: tuple[int, ...], ranks: tuple[str, ...]) -> Access:
-        """Adds what one coordinate of the rank adds: the sum over the other ranks, about the reference after it."""
+    def _local(self, powers: tuple[int, ...], ranks: tuple[str, ...]) -> Expr:
+        """Returns what one coordinate of the rank adds: the sum over the other ranks, about the reference after it."""
         ring, line = self.parts.ring, self.line
         after = following(self.rank)
         factors: list[tuple[int, Expr]] = []
@@ -249,13 +256,27 @@ class _Carry:
         factors += list(self.term.inner)
         conditions = {**self.draft.support.predicates(self.term.guards), **self.assembly.present}
         guards = tuple(c.expr for c in conditions.values() if c.is_predicate)
-        body = product_of(ring, factors)
         name = "L" + (line.name if powers == self.powers else f"{line.name}{''.join(map(str, powers))}")
         others = tuple(r for r in line.reduced_ranks if r != self.rank)
         if not factors:
             counting = next(n for n, r in REDUCTIONS.items() if r.merged_by == self.parts.reduction)
-            return self._reduced(name, self.assembly.witness(), guards, others, counting, ranks)
-        return self._reduced(name, body, guards, others, self.parts.reduction, ranks)
+            return self._reduced(name, self.assembly.witness(self.line.reduced_ranks, self.assembly.present), guards, others, counting, ranks)
+        inside = [f for f in factors if set(coords(f[1])) & set(others)]
+        outside = [f for f in factors if f not in inside] if inside else []
+        body = product_of(ring, inside or factors)
+        outside += self._times(others, {r for e in (body, *guards) for r in coords(e)})
+        # What the other ranks do not move is applied once, to their sum.
+        made = self._reduced(name, body, guards, others, self.parts.reduction, tuple(
+            r for r in ranks if not outside or r in coords(body) or any(r in coords(g) for g in guards)))
+        return product_of(ring, ((1, made), *outside))
+
+    def _times(self, others: tuple[str, ...], mentioned: set[str]) -> list[tuple[int, Expr]]:
+        """What a moment counts for along ranks that it does not depend on: each of their elements."""
+        missing = tuple(r for r in others if r not in mentioned)
+        if any(set(coords(c.expr)) & set(missing) for c in self.assembly.present.values()):
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a moment does not depend on rank {missing[0]!r}, but where it is "
+                                      f"present does, got a predicate on it; give it a line of its own")
+        return [(1, Extent(r.upper())) for r in missing]
 
     def _reduced(self, name: str, body: Expr, guards: Sequence[Expr], others: tuple[str, ...], op: str,
                  kept: tuple[str, ...]) -> Access:
@@ -268,7 +289,11 @@ class _Carry:
                 raise IllegalRewriteError(f"tensor {self.line.name!r}: elements are counted one by one, got rank {self.rank!r} "
                                           f"alone; partition the rank first")
             return draft.define(name, ranks, body, None, conjunction(rest))
-        head = None if op == "sum" and set(others) <= set(coords(body)) else Reduction(op, others)
+        others = tuple(r for r in others if r in {s for e in (body, *rest) for s in coords(e)})
+        if not others:
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a moment depends on none of the ranks that it is summed over, got "
+                                      f"{expr_text(body)}; give it a line of its own")
+        head = sum_head(body, others) if op == "sum" else Reduction(op, others)
         return draft.define(name, ranks, body, head, conjunction(rest))
 
     def _check_steps(self, conditions: set[Key]) -> None:
@@ -332,13 +357,5 @@ def _below(powers: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The powers below, the lowest first, without the powers themselves."""
     return [p for p in all_pairs(*(range(k + 1) for k in powers)) if p != powers]
 
-
-def sites(cascade: Cascade) -> Iterator[tuple[str, str]]:
-    """Yields the (tensor, rank) pairs that can be carried."""
-    for line in cascade.einsums:
-        for rank in line.reduced_ranks:
-            try:
-                carry(cascade, line.name, rank)
-            except IllegalRewriteError:
-                continue
-            yield line.name, rank
+apply = carry
+candidates = reductions

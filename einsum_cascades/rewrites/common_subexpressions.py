@@ -110,7 +110,11 @@ def _merged(cascade: Cascade, table: dict[str, Access]) -> Cascade:
     return edited(cascade, (changed(e) for e in cascade.einsums if e.name not in table), (changed(e) for e in cascade.inits))
 
 
-def sites(cascade: Cascade) -> Iterator[tuple[()]]:
-    """Yields one site where something is computed twice."""
-    if merge(cascade) != cascade or next(_repeated(cascade, {e.name for e in cascade.einsums}), None) is not None:
-        yield ()
+def apply(cascade: Cascade) -> Cascade:
+    """Returns the cascade with nothing computed twice."""
+    return share(merge(cascade))
+
+
+def candidates(cascade: Cascade) -> Iterator[tuple[()]]:
+    """Yields the cascade as a whole."""
+    yield ()

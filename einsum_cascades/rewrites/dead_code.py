@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from einsum_cascades.ir import Cascade
-from einsum_cascades.rewrites.editing import edited, needed
-from einsum_cascades.structure import outputs
+from einsum_cascades.rewrites.editing import edited
 
 NAME = "dead-code"
 
@@ -19,7 +18,9 @@ def remove_dead_code(cascade: Cascade) -> Cascade:
     return edited(cascade, cascade.einsums)
 
 
-def sites(cascade: Cascade) -> Iterator[tuple[()]]:
-    """Yields one site where there is a line to leave out."""
-    if needed(cascade.einsums, cascade.inits, outputs(cascade))[0] != cascade.einsums:
-        yield ()
+def candidates(cascade: Cascade) -> Iterator[tuple[()]]:
+    """Yields the cascade as a whole."""
+    yield ()
+
+
+apply = remove_dead_code

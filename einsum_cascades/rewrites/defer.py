@@ -10,11 +10,12 @@ present wherever the result is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from einsum_cascades.ir import Access, Cascade
 from einsum_cascades.rewrites.assembly import Assembly
 from einsum_cascades.rewrites.draft import Draft
+from einsum_cascades.rewrites.editing import reductions
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import separation
 from einsum_cascades.structure import structure
@@ -52,13 +53,5 @@ def free_of(cascade: Cascade, rank: str) -> Callable[[Access], bool]:
     producers = structure(cascade).producers
     return lambda access: rank not in coords(access) and access.tensor in producers
 
-
-def sites(cascade: Cascade) -> Iterator[tuple[str, str]]:
-    """Yields the (tensor, rank) pairs where factors can be deferred."""
-    for line in cascade.einsums:
-        for rank in line.reduced_ranks:
-            try:
-                defer(cascade, line.name, rank)
-            except IllegalRewriteError:
-                continue
-            yield line.name, rank
+apply = defer
+candidates = reductions

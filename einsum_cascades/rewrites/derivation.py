@@ -31,14 +31,27 @@ class Derived:
         return self if cascade == self.cascade else Derived(cascade, (*self.applied, name))
 
 
-def derive(derived: Derived, rank: str, chosen: Mapping[str, int]) -> Derived:
+def derive(cascade: Cascade, rank: str, chosen: Mapping[str, int]) -> Derived:
     """Returns the cascade with each reduction over a rank in its earliest sweep, or in a later one that is ``chosen``.
+
+    Running values go tile by tile; coordinate by coordinate where the rank is one of tiles already, or has no tiles.
 
     Raises: IllegalRewriteError where a rewrite that is needed is not legal.
     """
-    made = _Derivation(derived, rank, chosen)
+    is_outer = any(rank == parts[0] for parts in structure(cascade).composites.values())
+    try:
+        return _derived(cascade, rank, chosen, in_tiles=not is_outer)
+    except IllegalRewriteError as error:
+        try:
+            return _derived(cascade, rank, chosen, in_tiles=is_outer)
+        except IllegalRewriteError:
+            raise error from None
+
+
+def _derived(cascade: Cascade, rank: str, chosen: Mapping[str, int], *, in_tiles: bool) -> Derived:
+    made = _Derivation(Derived(cascade, ()), rank, chosen)
     made.free()
-    made.stream()
+    made.stream(in_tiles)
     made.tidy()
     return made.derived
 
@@ -97,14 +110,14 @@ class _Derivation:
 
     # --- one sweep ---
 
-    def stream(self) -> None:
+    def stream(self, in_tiles: bool) -> None:
         """Makes references iterative and carries what is about them."""
         stages = self.stages()
         carried: list[str] = []
         references: dict[str, None] = {}
         for tensor in stages.reductions:
             try:
-                parts = stages.parts(tensor)
+                parts = stages.parts(tensor, multiply_out=False)
             except IllegalRewriteError:
                 continue
             mixtures = [m for term in parts.terms for m in (*term.phases, *term.deviations)]
@@ -114,7 +127,8 @@ class _Derivation:
         if not carried:
             return
         rank = self.rank
-        if self.apply("partition", lambda c: partition(c, rank)):
+        if in_tiles:
+            self.derived = self.derived.then("partition", partition(self.cascade, rank))
             rank = parts_of(rank)[0]
         for tensor in references:
             self.apply("split", lambda c, t=tensor: split(c, t, rank))  # type: ignore[misc]

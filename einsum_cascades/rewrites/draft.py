@@ -9,7 +9,7 @@ from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Num, 
 from einsum_cascades.rewrites.canonical import Canon, Key
 from einsum_cascades.rewrites.editing import Names, bare_ranks, coordinates, edited, replace_reads
 from einsum_cascades.rewrites.support import Support
-from einsum_cascades.structure import Iteration
+from einsum_cascades.structure import Iteration, structure
 
 
 class Draft:
@@ -27,7 +27,8 @@ class Draft:
         self.canon.iterative = self.support.iterative = self.iterative
         self._known: dict[Key, str] = {}
         self._place = len(self.einsums)
-        for line in cascade.einsums:
+        # In order of evaluation, so that a line never stands for one that it reads.
+        for line in structure(cascade).order:
             own = self.canon.iterative.get(line.name)
             if own is not None:
                 self._note_iteration(line, own)

@@ -13,12 +13,14 @@ from einsum_cascades.ir import (
     Einsum,
     Expr,
     Extent,
+    Reduction,
     accesses,
     coords,
     kept_coords,
     transform,
     walk,
 )
+from einsum_cascades.rewrites.algebra import flat
 from einsum_cascades.structure import all_accesses, composites, extent_names, outputs, ranks
 
 
@@ -171,3 +173,16 @@ def tensors_of(expr: Expr) -> frozenset[str]:
 def keeps(out: Access, rank: str) -> bool:
     """Returns whether a left side keeps a rank."""
     return any(rank in kept_coords(i) for i in out.indices)
+
+
+def reductions(cascade: Cascade) -> Iterator[tuple[str, str]]:
+    """Yields every tensor with every rank that its line reduces."""
+    for line in cascade.einsums:
+        for rank in line.reduced_ranks:
+            yield line.name, rank
+
+
+def sum_head(body: Expr, gone: tuple[str, ...]) -> Reduction | None:
+    """Returns the head of a sum over ranks: none where every term has all of them, else one that names them."""
+    terms = [part for _, part in flat(body, "add", "sub", None)]
+    return None if all(set(gone) <= set(coords(t)) for t in terms) else Reduction("sum", gone)

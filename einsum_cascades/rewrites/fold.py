@@ -78,19 +78,6 @@ def _is_simple(index: Expr) -> bool:
     return isinstance(index, (Coord, Num, Extent))
 
 
-def sites(cascade: Cascade) -> Iterator[tuple[str]]:
-    """Yields the maps that can be folded and are read once, or are copies."""
-    reads = [a.tensor for e in (*cascade.einsums, *cascade.inits) for a in e.reads]
-    for line in cascade.einsums:
-        if reads.count(line.name) != 1 and not isinstance(line.body, Access):
-            continue
-        try:
-            fold(cascade, line.name)
-        except IllegalRewriteError:
-            continue
-        yield (line.name,)
-
-
 def fold_copies(cascade: Cascade) -> Cascade:
     """Returns the cascade with reads of copies (``GM[p] = RM[M1,p]``) replaced by reads of what they copy.
 
@@ -122,3 +109,14 @@ def fold_copies(cascade: Cascade) -> Cascade:
         added = [c.expr for k, c in support.predicates(guards).items() if k not in known]
         return replace(made, where=conjunction((*conjuncts(made.where), *added)))
     return edited(cascade, (folded(e) for e in cascade.einsums), (folded(e) for e in cascade.inits))
+
+
+def candidates(cascade: Cascade) -> Iterator[tuple[str]]:
+    """Yields the lines that are read once, or are copies."""
+    reads = [a.tensor for e in (*cascade.einsums, *cascade.inits) for a in e.reads]
+    for line in cascade.einsums:
+        if reads.count(line.name) == 1 or isinstance(line.body, Access):
+            yield (line.name,)
+
+
+apply = fold

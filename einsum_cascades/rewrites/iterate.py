@@ -9,8 +9,6 @@ rank up to a kept one (``m <= p``), reads the running value at that coordinate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import offset
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, coords
@@ -18,7 +16,7 @@ from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operat
 from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import ring_of
 from einsum_cascades.rewrites.draft import Draft, following
-from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates
+from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates, reductions
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import mean_parts
 from einsum_cascades.rewrites.split import local, own_conjuncts
@@ -116,7 +114,8 @@ class Running:
         parts = mean_parts(head)
         assert parts is not None
         ring = ring_of(str(REDUCTIONS[parts[0]].combine))
-        assert ring is not None and ring.div is not None
+        assert ring is not None
+        assert ring.div is not None
         slots = []
         for prefix, op in zip(("S", "C"), parts, strict=True):
             reduction = Einsum((Access(prefix + line.name, line.output.indices),), line.bodies,
@@ -157,13 +156,5 @@ def _prefix(line: Einsum, rank: str) -> tuple[tuple[Expr, ...], Expr, Expr] | No
         return own, guard, slot
     return None
 
-
-def sites(cascade: Cascade) -> Iterator[tuple[str, str]]:
-    """Yields the (tensor, rank) pairs that have a running value."""
-    for line in cascade.einsums:
-        for rank in line.reduced_ranks:
-            try:
-                iterate(cascade, line.name, rank)
-            except IllegalRewriteError:
-                continue
-            yield line.name, rank
+apply = iterate
+candidates = reductions

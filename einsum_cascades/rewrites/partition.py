@@ -57,12 +57,19 @@ def partition(cascade: Cascade, rank: str) -> Cascade:
                                       f"rename that rank")
     if rank in cascade.devices:
         raise IllegalRewriteError(f"rank {rank!r}: its coordinates are devices, got 'device {rank}'; partition another rank")
-    return _Partition(cascade, rank).made()
+    for copies in (False, True):
+        made = _Partition(cascade, rank, copies=copies).made()
+        if structure(made).composites.get(rank) == (outer, inner):
+            return made
+    raise IllegalRewriteError(f"rank {rank!r}: nothing is read at {outer}*{inner.upper()} + {inner}, got no tensor along the whole "
+                              f"rank; its extent would be lost")
 
 
 class _Partition:
-    def __init__(self, cascade: Cascade, rank: str) -> None:
-        self.cascade, self.rank = cascade, rank
+    """``copies`` is whether every read at another index than the rank itself is copied first."""
+
+    def __init__(self, cascade: Cascade, rank: str, *, copies: bool) -> None:
+        self.cascade, self.rank, self.copies = cascade, rank, copies
         self.outer, self.inner = parts_of(rank)
         self.index: Expr = Call("add", (Call("mul", (Coord(self.outer), Extent(self.inner.upper()))), Coord(self.inner)))
         self.cascade = cascade = self._with_copies(cascade)
@@ -142,13 +149,15 @@ class _Partition:
         if not all(self._stays_linear(e) for body in (*line.bodies, *conjuncts(line.where)) for a in accesses(body)
                    for e in a.indices):
             return True
-        # Without a read that ends where the rank ends, nothing would say how long the partitioned rank is.
-        return kept and not self._is_bounded(line)
+        # Without a read along the rank, nothing would say how long the partitioned rank is.
+        return kept and not any(self.rank in coords(a) for a in line.reads)
 
     def _stays_linear(self, index: Expr) -> bool:
         """Whether an index still says as much once the rank is composed of its parts."""
         if self.rank not in coords(index):
             return True
+        if self.copies and index != Coord(self.rank):
+            return False
         made = substitute(index, {self.rank: self.index})
         return (linear(index) is None or linear(made) is not None) and bounding_rank(index) == bounding_rank(made)
 
@@ -160,14 +169,19 @@ class _Partition:
                 return False
         return access.fill is None
 
-    def _is_bounded(self, line: Einsum) -> bool:
-        """Whether a point beyond the rank's end is absent because a read is."""
-        return all(any(a.fill is None and self._plain_index(a) for a in outermost(body)) for body in line.bodies)
+    def _is_bounded(self, line: Einsum, inside: frozenset[str] = frozenset()) -> bool:
+        """Whether a point beyond the rank's end is absent because a read of each body is."""
+        return all(any(self._ends(a, inside) for a in outermost(body)) for body in line.bodies)
 
-    def _plain_index(self, access: Access) -> bool:
-        own = self.found.iterative.get(access.tensor)
-        return any(i == Coord(self.rank) and not (own is not None and own.dimension == d)
-                   for d, i in enumerate(access.indices))
+    def _ends(self, access: Access, inside: frozenset[str]) -> bool:
+        """Whether a read is absent beyond the rank's end; a slot of an iterative tensor never is."""
+        tensor = access.tensor
+        if access.fill is not None or tensor in self.found.iterative or Coord(self.rank) not in access.indices:
+            return False
+        line = self.found.producers.get(tensor)
+        if line is None or line.name in self.whole:
+            return True
+        return tensor not in inside and self._is_bounded(line, inside | {tensor})
 
     # --- the lines ---
 
@@ -175,7 +189,7 @@ class _Partition:
         if line.name in self.whole or self.rank not in line.ranks:
             return line
         made = self._moved(line)
-        if not self._is_bounded(line):
+        if self.rank in line.reduced_ranks and not self._is_bounded(line):
             bound = Call("lt", (self.index, Extent(self.rank.upper())))
             made = replace(made, where=conjunction((*conjuncts(made.where), bound)))
         return made
@@ -214,11 +228,10 @@ class _Partition:
         return expr
 
 
-def sites(cascade: Cascade) -> Iterator[tuple[str]]:
-    """Yields the ranks that can be partitioned."""
+def candidates(cascade: Cascade) -> Iterator[tuple[str]]:
+    """Yields the ranks."""
     for rank in structure(cascade).ranks:
-        try:
-            partition(cascade, rank)
-        except IllegalRewriteError:
-            continue
         yield (rank,)
+
+
+apply = partition

@@ -10,7 +10,7 @@ polynomials are closed under translation: (x - L)**2 = (x - C)**2 + 2 (x - C) (C
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from math import comb
 
@@ -19,6 +19,7 @@ from einsum_cascades.rewrites.algebra import Signed, product_of, ring_of, sum_of
 from einsum_cascades.rewrites.assembly import Assembly, Summand
 from einsum_cascades.rewrites.defer import free_of
 from einsum_cascades.rewrites.draft import Draft
+from einsum_cascades.rewrites.editing import reductions
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.references import Reference, References
 from einsum_cascades.rewrites.separation import separation
@@ -53,7 +54,7 @@ class Rebasing:
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly, self.references = assembly, References(assembly)
-        self.changes = assembly.parts.is_mean
+        self.changes = assembly.parts.is_mean or len(assembly.parts.terms) > 1
         self.name = assembly.line.name
         self.summands = [s for term in assembly.parts.terms for s in self._term(term)]
 
@@ -78,8 +79,9 @@ class Rebasing:
         self.changes = self.changes or bool(keep)
         for sign, factors, powers in expansion:
             moved = replace(term, outer=(*outer, *factors), sign=term.sign * sign)
-            if len(powers) == 1 and not phases and not term.inner and powers[0][1] == 1:
-                # The deviations from a mean add up to 0.
+            if len(powers) == 1 and not phases and not term.inner and powers[0][1] == 1 \
+                    and not any(set(coords(f)) & {*assembly.reduced, *term.ranks} for _, f in moved.outer):
+                # The deviations from a mean over all reduced ranks add up to 0.
                 continue
             deviations = [d for d, count, _ in powers for _ in range(count)]
             summands.append(assembly.numerator(moved, (*phases, *deviations), "N" + self.name, keep))
@@ -113,13 +115,5 @@ class Rebasing:
 def _coefficient(number: int) -> Signed:
     return () if number == 1 else ((1, Num(float(number))),)
 
-
-def sites(cascade: Cascade) -> Iterator[tuple[str, str]]:
-    """Yields the (tensor, rank) pairs whose mixtures can be rebased."""
-    for line in cascade.einsums:
-        for rank in line.reduced_ranks:
-            try:
-                rebase(cascade, line.name, rank)
-            except IllegalRewriteError:
-                continue
-            yield line.name, rank
+apply = rebase
+candidates = reductions

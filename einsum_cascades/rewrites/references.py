@@ -14,6 +14,7 @@ from einsum_cascades.ir import Access, Coord, Einsum, Expr, Extent, Reduction, c
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
 from einsum_cascades.rewrites.algebra import Ring, Signed, is_upper_bound, negation, ring_of, sum_of, upper_bound
 from einsum_cascades.rewrites.assembly import Assembly
+from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, substitute
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import mean_parts
@@ -54,7 +55,8 @@ class References:
         """
         operator = map_operator(phase.op, self.cascade)
         ring = ring_of(phase.plus, self.cascade)
-        assert operator is not None and ring is not None
+        assert operator is not None
+        assert ring is not None
         side = operator.monotone[0] if operator.monotone else 0
         if side == 0:
             raise IllegalRewriteError(f"operator {phase.op!r}: it is not declared monotone, got it around "
@@ -67,7 +69,7 @@ class References:
             if not rest:
                 return Reference(sign, access, ())
         for access, sign in found:
-            if self._conditions_of(access).keys() == conditions.keys():
+            if self._conditions_of(access) == set(conditions):
                 return Reference(sign, access, self._rest(phase.outer, sign, access))
         made = self._make("M", inner, upper_bound(self.cascade), conditions, term)
         return Reference(side, made, self._rest(phase.outer, side, made))
@@ -104,7 +106,7 @@ class References:
             assert line.reduction is not None
             head = reduction_operator(line.reduction.op, self.cascade)
             if head is not None and mean_parts(head) is not None and self._covers(access, line, inner, conditions) \
-                    and self._conditions_of(access).keys() == conditions.keys():
+                    and self._conditions_of(access) == set(conditions):
                 return Reference(1, access, self._rest(deviation.outer, 1, access))
         made = self._make("C", inner, centre, conditions, term)
         rest = self._rest(deviation.outer, 1, made)
@@ -144,7 +146,8 @@ class References:
     def _covers(self, access: Access, line: Einsum, expr: Expr, conditions: Conditions) -> bool:
         """Whether a reduction goes over the expression, at least wherever the conditions hold."""
         names = bare_ranks(line.output)
-        assert names is not None and line.reduction is not None
+        assert names is not None
+        assert line.reduction is not None
         table = dict(zip(names, access.indices, strict=True))
         free = tuple(r for r in line.reduction.ranks if r != self.rank)
         canon = self.draft.canon
@@ -153,22 +156,22 @@ class References:
             return False
         every = {**table, **matched}
         wanted = self.draft.support.predicates(substitute(c, every) for c in conjuncts(line.where))
-        return wanted.keys() <= conditions.keys() and set(coords(access)) <= {*self.line.ranks, *coords(expr)}
+        return wanted.keys() <= {*conditions, *self.assembly.own} and set(coords(access)) <= {*self.line.ranks, *coords(expr)}
 
     def _conditions(self, inner: Expr, term: Term) -> Conditions:
         """Where a term is present, as far as the ranks of its inner part and of its predicates say."""
         found = {**self.assembly.present, **self.draft.support.predicates(term.guards)}
         return {k: c for k, c in found.items() if k not in self.assembly.own}
 
-    def _conditions_of(self, access: Access) -> Conditions:
-        """Where the elements of a reduction are present, in terms of the read."""
+    def _conditions_of(self, access: Access) -> set[Key]:
+        """Where the elements of a reduction are present, in terms of the read, beyond where the line is."""
         line = self.draft.producers[access.tensor]
         names = bare_ranks(line.output)
         assert names is not None
         table = dict(zip(names, access.indices, strict=True))
         body = substitute(line.body, table)
-        return {**self.draft.support.of(body),
-                **self.draft.support.predicates(substitute(c, table) for c in conjuncts(line.where))}
+        found = self.draft.support.of(body) | self.draft.support.predicates(substitute(c, table) for c in conjuncts(line.where))
+        return found.keys() - self.assembly.own.keys()
 
     def _make(self, prefix: str, inner: Expr, op: str, conditions: Conditions, term: Term) -> Access:
         known = self.draft.support.of(inner)

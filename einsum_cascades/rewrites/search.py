@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
+from einsum_cascades.analysis.explanation import reasons
 from einsum_cascades.analysis.operations import count_operations
 from einsum_cascades.analysis.passes import passes as counted_passes
 from einsum_cascades.analysis.passes import rank_passes
@@ -64,7 +64,7 @@ def _over(derived: Derived, rank: str, target: int, extents: Mapping[str, int]) 
     failure: FusebenchError | None = None
     for chosen in islice(_choices(cascade, outer, target), _MOST):
         try:
-            made = derive(Derived(cascade, ()), outer, chosen)
+            made = derive(cascade, outer, chosen)
         except IllegalRewriteError as error:
             failure = error
             continue
@@ -140,14 +140,12 @@ def _forced(cascade: Cascade, rank: str, stages: Stages, target: int) -> NoRewri
 
 def _unexplained(cascade: Cascade, rank: str, target: int) -> NoRewriteError:
     """The error for a rank whose sweeps the algebra of reductions does not decide: an opposite scan, an enclosing loop."""
-    plan = rank_passes(cascade)[rank]
+    found = rank_passes(cascade)[rank]
     count = counted_passes(cascade)[rank]
-    relation = next(iter(plan.forced), None)
-    if relation is None:
-        reason, einsum, read = "an iteration around it repeats its sweeps", None, None
-    else:
-        einsum = plan.graph.nodes[relation.consumer].name
-        read = expr_text(relation.read.access)
-        reason = f"{einsum} reads {read}, which needs another sweep than {plan.graph.nodes[relation.producer].name}"
-    return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {count}; {reason}",
-                          rank=rank, einsum=einsum, read=read, passes=count)
+    reason = next((r for r in reasons(found) if r.sweep > target), None)
+    if reason is None:
+        return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {count}; an "
+                              f"iteration around it repeats its sweeps", rank=rank, passes=count)
+    return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {count}; "
+                          f"{reason.einsum} visits {reason.visited} again and reads {reason.read}, {reason.because}",
+                          rank=rank, einsum=reason.einsum, read=reason.read, passes=count)

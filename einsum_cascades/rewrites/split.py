@@ -8,13 +8,11 @@ merged by another reduction (counts are summed). What a sum inside of another re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.ir import Access, Cascade, Einsum, Expr, Reduction, coords
 from einsum_cascades.operators import reduction_operator
 from einsum_cascades.rewrites.draft import Draft
-from einsum_cascades.rewrites.editing import bare_ranks, conjunction
+from einsum_cascades.rewrites.editing import bare_ranks, conjunction, reductions
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.structure import structure
 
@@ -81,13 +79,5 @@ def own_conjuncts(line: Einsum) -> tuple[Expr, ...]:
     kept = set(line.output_ranks)
     return tuple(c for c in conjuncts(line.where) if set(coords(c)) <= kept)
 
-
-def sites(cascade: Cascade) -> Iterator[tuple[str, str]]:
-    """Yields the (tensor, rank) pairs that can be split."""
-    for line in cascade.einsums:
-        for rank in line.reduced_ranks:
-            try:
-                split(cascade, line.name, rank)
-            except IllegalRewriteError:
-                continue
-            yield line.name, rank
+apply = split
+candidates = reductions

@@ -58,12 +58,13 @@ class Stages:
             return self.stage.get(access.tensor, 0) >= stage and self.flow.conflicts(visited, access)
         return is_outer
 
-    def parts(self, tensor: str) -> Separation:
+    def parts(self, tensor: str, *, multiply_out: bool = True) -> Separation:
         """Returns a reduction taken apart as its stage needs it.
 
         Raises: IllegalRewriteError where it is none.
         """
-        return separation(self.cascade, self.flow.producers[tensor], self.rank, self.outer(tensor, self.stage[tensor]))
+        return separation(self.cascade, self.flow.producers[tensor], self.rank, self.outer(tensor, self.stage[tensor]),
+                          multiply_out=multiply_out)
 
     def _line(self, line: Einsum) -> None:
         if self.rank not in line.ranks:
@@ -113,5 +114,6 @@ class Stages:
                 along, outer = finder.culprits(late[0])
                 return Delay(line, read, along, outer, str(error))
         along, outer = finder.culprits(late[0])
-        kind = "iterates over" if any(o.tensor in self.flow.seeds for o in line.outputs) else "keeps"
+        own = structure(self.cascade).iterative
+        kind = "iterates over" if any(o.tensor in own and own[o.tensor].rank == self.rank for o in line.outputs) else "keeps"
         return Delay(line, read, along, outer, f"{line.name} {kind} rank {self.rank!r}")

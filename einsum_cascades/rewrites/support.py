@@ -16,6 +16,7 @@ from einsum_cascades.rewrites.canonical import Canon, Key
 from einsum_cascades.rewrites.editing import bare_ranks, outermost, substitute
 from einsum_cascades.structure import Iteration, structure
 
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One condition of presence: a predicate, or a read that has to be inside of its tensor or present in another way."""
@@ -74,7 +75,7 @@ class Support:
     def _inside(self, access: Access, out: Access | None) -> Iterator[Condition]:
         names = self.dimensions.get(access.tensor, (None,) * len(access.indices))
         for d, index in enumerate(access.indices):
-            if isinstance(index, Coord) or index == Num(0.0):
+            if isinstance(index, Coord) or index == Num(0.0) or _is_group(index):
                 continue
             left = out.indices[d] if out is not None else None
             rank = left.rank if isinstance(left, Coord) else names[d]
@@ -100,3 +101,11 @@ class Support:
         for body in line.bodies:
             found |= self.of(body)
         return found
+
+
+def _is_group(index: Expr) -> bool:
+    """Whether an index is the group of a coordinate (``h // R``), which every tensor that is read so has."""
+    match index:
+        case Call(op="floordiv", args=(Coord(), Num() | Extent())):
+            return True
+    return False

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Num, coords
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Expr, Num, coords
 from einsum_cascades.operators import Homomorphism, MapOperator, map_operator, reduction_operator
 from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import (
@@ -24,6 +24,7 @@ from einsum_cascades.rewrites.algebra import (
     Signed,
     expanded,
     flat,
+    negates,
     nonnegative,
     product_of,
     ring_of,
@@ -101,6 +102,7 @@ class Separator:
         self.taken = set(taken)
         self.names = Names(cascade)
         self._outer: dict[Expr, bool] = {}
+        self._inside: set[str] = set()
 
     # --- what is what ---
 
@@ -117,13 +119,17 @@ class Separator:
         if self.rank not in coords(access):
             return False
         line = self.producers.get(access.tensor)
-        if line is None:
+        if line is None or access.tensor in self._inside:
             return False
         out = next(o for o in line.outputs if o.tensor == access.tensor)
         names = bare_ranks(out)
         table = dict(zip(names, access.indices, strict=True)) if names is not None else {}
         parts = (*line.bodies, *conjuncts(line.where))
-        return any(self.has_outer(substitute(part, table)) for part in parts)
+        # A recurrence reads itself at other coordinates without end.
+        self._inside.add(access.tensor)
+        found = any(self.has_outer(substitute(part, table)) for part in parts)
+        self._inside.discard(access.tensor)
+        return found
 
     def moves(self, expr: Expr) -> bool:
         """Whether an expression mentions the rank."""
@@ -197,7 +203,7 @@ class Separator:
         operator = map_operator(expr.op, self.cascade)
         assert operator is not None
         ring = self.ring
-        if expr.op in (ring.add, ring.sub) or operator.factor == -1.0 and operator.homomorphism(ring.add) is not None:
+        if expr.op in (ring.add, ring.sub) or negates(operator, ring.add):
             return self._sum(expr)
         if expr.op == ring.mul:
             return product(self.terms(expr.args[0]), self.terms(expr.args[1]))
@@ -233,7 +239,7 @@ class Separator:
                        phases=tuple(p.inverted() for p in term.phases))
 
     def _other(self, expr: Call, operator: MapOperator) -> tuple[Term, ...]:
-        power = whole_power(operator, expr.args)
+        power = whole_power(operator, expr.args, self.ring.mul)
         if power and not any(self.has_outer(a) for a in expr.args[1:]):
             made = self.terms(expr.args[0])
             for _ in range(power - 1):
