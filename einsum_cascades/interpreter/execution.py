@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -34,11 +34,34 @@ def run(cascade: Cascade, inputs: Mapping[str, Array], extents: Mapping[str, int
     found = structure(cascade)
     arrays = _checked(cascade, found, inputs)
     sizes = resolve_extents(cascade, extents or {}, {name: a.shape for name, a in arrays.items()})
+    names = tuple(dict.fromkeys((*found.outputs, *found.producers))) if history else found.outputs
     execution = _Execution(cascade, found, sizes, arrays)
     with np.errstate(all="ignore"):
-        execution.steps(found.schedule)
-    names = dict.fromkeys((*found.outputs, *found.producers)) if history else found.outputs
+        for step, used in zip(found.schedule, _last_uses(found.schedule), strict=True):
+            execution.steps((step,))
+            for name in used - frozenset(names):
+                # What nothing reads any more makes room.
+                del execution.evaluator.tensors[name]
     return {name: _exported(execution.evaluator.tensors[name], found.producers[name]) for name in names}
+
+
+def _last_uses(schedule: Sequence[Einsum | Loop]) -> list[frozenset[str]]:
+    """The tensors that each step is the last to read or write."""
+    found: list[frozenset[str]] = []
+    later: frozenset[str] = frozenset()
+    for step in reversed(schedule):
+        used = frozenset(a.tensor for e in _einsums(step) for a in (*e.reads, *e.outputs))
+        found.append(used - later)
+        later |= used
+    return found[::-1]
+
+
+def _einsums(step: Einsum | Loop) -> Iterator[Einsum]:
+    if isinstance(step, Einsum):
+        yield step
+    else:
+        for part in step.body:
+            yield from _einsums(part)
 
 
 def _checked(cascade: Cascade, found: Structure, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -121,7 +121,14 @@ def test_sums_and_sums_of_products_with_infinities(fiber: list[float], value: fl
     assert output("Z[] = X[m] * Y[m]", X=np.array(fiber), Y=np.ones(3)) == value
 
 
-def test_a_product_of_0_and_infinity_is_0_also_inside_a_sum() -> None:
+@pytest.mark.parametrize(("fiber", "value"), [([INF, -INF], -INF), ([-INF, INF], -INF), ([INF, 2], INF), ([3, 2], 5)])
+def test_scatters_with_infinities(fiber: list[float], value: float) -> None:
+    made = output("Y[I[t]] = X[t]; Z[s] = Y[s]", X=np.array(fiber), I=np.array([1, 1]), extents={"s": 3})
+    assert_array_equal(made, [0, value, 0])
+
+
+def test_a_product_of_0_and_infinity_is_0_also_inside_a_reduction() -> None:
+    assert output("Z[] = prod[m] X[m]", X=np.array([INF, 0, -INF])) == 0
     assert output("Z[] = X[m] * Y[m]", X=np.array([0, 2.0]), Y=np.array([INF, 3.0])) == 6
     assert_array_equal(output("Z[p] = X[p,m] * Y[m] / D[p]", X=np.array([[0, 0], [1, 1], [1, -1], [-1, -1.0]]),
                               Y=np.ones(2), D=np.array([0, 2.0, 0, 0])), [0, 1, -INF, -INF])

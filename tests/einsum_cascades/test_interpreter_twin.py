@@ -89,14 +89,23 @@ CASES: tuple[tuple[str, str], ...] = (
      """extent K 5
         init H[0,e] = X[e] where e < 2
         H[i+1,e] = H[i,e] * 0.5 + Y[i,e] where Y[i,e] > 0
-        S[i] = mean[e] H[i,e]; T[e] = mean[k] H[k,e]; U[] = max[e] H[I,e]"""),
+        init R[I,e] = X[e] where e < 2
+        R[i,e] = R[i+1,e] * 0.5 + Y[i,e] where Y[i,e] > 0
+        S[i] = mean[e] H[i,e]; T[e] = mean[k] H[k,e]; U[] = max[e] H[I,e]; V[e] = max[k] R[k,e]; W[] = count[e] T[e] * V[e]"""),
     ("absent seeds of slots that come to be",
      """extent K 5
         init H[0,e] = X[e] where e < 2
         init R[I,e] = X[e] where e < 2
+        init G[0,e] = X[e] where e < 2
+        init J[0,e] = X[e] where e < 2
+        init L[0,e] = X[e]
         H[i+1,e] = Y[i,e] where Y[i,e] > 0
         R[i,e] = Y[i,e] where Y[i,e] > 0
-        S[k] = mean[e] H[k,e]; T[e] = mean[k] H[k,e]; U[] = max[e] H[I,e]; V[k,e] = H[k,e] * R[k,e]; W[k] = max[e] V[k,e]"""),
+        G[i+1,e] = Y[i,e]
+        J[i+1,e] = J[i, (e + 1) % E] + Y[i,e]
+        L[i+1,e] = X[e] where X[e] > 0
+        S[k] = mean[e] H[k,e]; T[e] = mean[k] H[k,e]; U[] = max[e] H[I,e]; V[k,e] = H[k,e] * R[k,e]; W[k] = max[e] V[k,e]
+        A[e] = mean[k] G[k,e]; B[e] = mean[k] J[k,e]; C[] = count[e] A[e] * B[e] * T[e]; D[k] = L[k,e]"""),
     ("absent seeds through another tensor",
      """init H[0,e] = X[e] where e < 2
         G[i,e] = H[i,e] * 2
@@ -117,10 +126,11 @@ CASES: tuple[tuple[str, str], ...] = (
     ("prefixes and suffixes",
      """op absmax(a; b) = max(abs(a), abs(b)) identity 0 associative commutative
         op last(a; b) = where(b == 0, a, b) identity 0
+        op odd(a; b) = a + b + a*b*(a - b) / 9 identity 0
         A[i] = max[k] X[k] where k <= i; B[i] = max[k] X[k] where k >= i; C[i] = min[k] X[k] where k < i and i > 1
         D[i] = prod[k] X[k] where k > i; E[i,n] = absmax[k] X[k] * Y[n] where k <= i; F[i,n] = absmax[k] X[k] * Y[n] where k > i
         G[i,n] = absmax[k] X[k] * Y[n] where k % 2 == i % 2; H[] = absmax[k] X[k] where k > 90
-        J[i] = last[k] X[k] where k <= i; L[i] = last[k] X[k] where k >= i; M[i] = last[k] X[k] * Y[i] where k < i"""),
+        J[i] = last[k] X[k] where k <= i; L[i] = odd[k] X[k] where k >= i; N[i] = odd[k] X[k] where k <= i; M[i] = last[k] X[k] * Y[i] where k < i"""),
     ("scan pairs over parts of fibers",
      """op lin(a1, b1; a2, b2) = (a1*a2, a2*b1 + b2) identity (1, 0) associative
         (A[i,n], B[i,n]) = lin[k] (X[k,n], Y[k,n]) where k >= i
@@ -134,6 +144,7 @@ CASES: tuple[tuple[str, str], ...] = (
     ("conditions of kept and of reduced ranks",
      """A[p,m] = X[p] * Y[m] where not (m > p or p == 1); B[p] = max[m] A[p,m]; C[m] = max[p] A[p,m]; D[p] = A[p,m]
         E[p] = max[m] X[p] * Y[m] where p < 2 or m > 9; F[p] = sum[m] A[p,m] * W[m,e] where e < 0; G[] = count[p] F[p]
+        O[p] = max[m] X[m] where not not (p < 2 and m < 0); P[] = count[p] O[p]
         H[p,m] = X[p] * Y[m] where p < 2; J[p] = max[m] H[p,m]; K[] = count[p] J[p]; L[p,m] = X[p] where m != m"""),
     ("predicates on tensors with absent elements",
      """A[p] = X[p] where X[p] > 0; B[p] = count[m] W[p,m] where X[p] > 0 and W[p,m] > 0; C[p] = A[p] + 1 where A[p] < 1
