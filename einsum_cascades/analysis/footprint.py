@@ -136,11 +136,9 @@ def _elements(tensor: str, uses: list[_Use], every: list[_Use], held: list[set[s
         table = {index.rank: f"@{d}" for d, index in reversed(list(enumerate(use.access.indices)))
                  if isinstance(index, Coord) and (own is None or own.dimension != d)}
         for condition in use.conditions:
-            ranks = coords(condition.expr)
-            if not names & {table.get(r, r) for r in ranks}:
-                continue
             made = None if accesses(condition.expr) else at_most_zero(condition.expr)
-            exact = exact and (made is not None or condition.bounds)
+            exact = exact and (made is not None or condition.bounds
+                               or not names & {table.get(r, r) for r in coords(condition.expr)})
             for form in made or ():
                 renamed = {r: table.get(r, f"{r}@{number}") for r, _ in form.coordinates}
                 forms.append(Linear(tuple((renamed[r], c) for r, c in form.coordinates), form.symbols, form.constant))
@@ -149,8 +147,7 @@ def _elements(tensor: str, uses: list[_Use], every: list[_Use], held: list[set[s
     for d, ranks_held in enumerate(held):
         if ranks_held:
             size, whole = _length(tensor, d, ranks_held, every, found)
-            bounds = [f for f in dict.fromkeys(forms) if f.coefficient(f"@{d}")]
-            factors.append(longest(f"@{d}", bounds, {**sizes, f"@{d}": size}) if whole else size)
+            factors.append(longest(f"@{d}", dict.fromkeys(forms), {**sizes, f"@{d}": size}) if whole else size)
     return multiplied(factors), exact
 
 

@@ -174,7 +174,7 @@ def longest(variable: str, forms: Iterable[Linear], sizes: Sizes) -> Formula:
 
     Exact for two bounds, an upper bound for more.
     """
-    highs, lows = [], []
+    highs, lows, others = [], [], []
     for form in forms:
         # variable <= high and variable >= low are forms without the variable.
         coefficient = form.coefficient(variable)
@@ -183,11 +183,38 @@ def longest(variable: str, forms: Iterable[Linear], sizes: Sizes) -> Formula:
             highs.append(plus(Linear(), rest, -1))
         elif coefficient == -1:
             lows.append(rest)
+        elif not coefficient:
+            others.append(form)
+    ranges = _ranges(others, sizes)
+    if any(is_positive(value_of(f) - 1) for f in others if not f.coordinates) or any(
+            is_positive(low - high - 1) for low, high in ranges.values()):
+        return formula(0)  # no others meet the forms
     least = sizes[variable]
     for high in highs:
-        least = minimum(least, largest(high, sizes) + 1)
+        least = minimum(least, _most(high, ranges) + 1)
         for low in lows:
-            least = minimum(least, largest(plus(high, low, -1), sizes) + 1)
+            least = minimum(least, _most(plus(high, low, -1), ranges) + 1)
     for low in lows:
-        least = minimum(least, sizes[variable] + largest(plus(Linear(), low, -1), sizes))
+        least = minimum(least, sizes[variable] + _most(plus(Linear(), low, -1), ranges))
     return maximum(formula(0), least)
+
+
+def _ranges(forms: Iterable[Linear], sizes: Sizes) -> dict[str, tuple[Formula, Formula]]:
+    """The smallest and the largest value of each coordinate, as far as forms of one coordinate say."""
+    ranges = {rank: (formula(0), size - 1) for rank, size in sizes.items()}
+    for form in forms:
+        if len(form.coordinates) == 1:
+            (rank, coefficient), = form.coordinates
+            low, high = ranges[rank]
+            if coefficient == 1:
+                ranges[rank] = low, minimum(high, -value_of(form))
+            elif coefficient == -1:
+                ranges[rank] = maximum(low, value_of(form)), high
+    return ranges
+
+
+def _most(form: Linear, ranges: Mapping[str, tuple[Formula, Formula]]) -> Formula:
+    total = value_of(form)
+    for rank, coefficient in form.coordinates:
+        total = total + ranges[rank][coefficient > 0] * coefficient
+    return total

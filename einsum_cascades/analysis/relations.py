@@ -161,7 +161,7 @@ class _Search:
     def of(self, origin: Node) -> list[Relation]:
         """All that one node needs."""
         start: Bounds = {} if self.rank in origin.virtual else {
-            q: {("origin", q): (0, 0)} for q in self.positions if q in origin.ranks}
+            q: {("origin", q): (0, 0)} for q in (*self.positions, *self.bounding(origin)) if q in origin.ranks}
         fixed = compiled(self.own_constraints(origin, "n")).carry(start, "n")
         if fixed is None:
             return []  # no point of it is present
@@ -197,6 +197,12 @@ class _Search:
                 arrive(after, first, path if read.tensor in path else (*path, read.tensor), target)
         return list(found.values())
 
+    def bounding(self, node: Node) -> list[str]:
+        """The other coordinates that a node's predicates tie to its own along the rank. In a fiber they stand still."""
+        tied = [{r for r, _ in form.coordinates} for form in node.bounds]
+        others = set().union(*tied) - set(self.positions)
+        return sorted(others) if any(t & set(self.positions) and t & others for t in tied) else []
+
     def onward(self, node: int, state: Bounds) -> list[tuple[Read, int, Bounds]]:
         """The states of the nodes that wrote what a node reads; origins share them."""
         key = node, frozen(state)
@@ -225,7 +231,8 @@ class _Search:
 
     def carrier(self, node: Node, read: Read, target: int) -> Carrier | None:
         graph = self.graph
-        constraints = [] if read.earlier_slot else list(self.own_constraints(node, "n"))
+        constraints = [] if read.earlier_slot else [
+            c for c in self.own_constraints(node, "n") if node.number not in self.members or not self.is_fixed(c)]
         if read.tensor not in graph.iterative:
             constraints += self.own_constraints(graph.nodes[target], "d")
         forms = next(f for n, f in graph.writers[read.tensor] if n == target)
@@ -245,6 +252,11 @@ class _Search:
                 continue
             constraints += of_index(left, index, form, self.own)
         return compiled(constraints + self.taken_apart(forms, read))
+
+    def is_fixed(self, constraint: Constraint) -> bool:
+        """Whether a constraint ties a coordinate along the rank to one that stands still in a fiber."""
+        ends = constraint.low, constraint.high
+        return sum(e[0] != "anchor" and e[1] in self.positions for e in ends) == 1 and all(e[0] != "anchor" for e in ends)
 
     def taken_apart(self, forms: Sequence[Linear | None], read: Read) -> list[Constraint]:
         """What ``T[p//P0, p % P0]`` reads of a T that was written at p1 and p0 is at p1*P0 + p0 = p."""
@@ -311,8 +323,9 @@ class _Search:
         centers = state.get(position, {})
         ahead, behind = centers.get(("origin", position), (UNBOUNDED, UNBOUNDED))
         for center, (up, down) in fixed.get(position, {}).items():
-            if center[0] == "anchor" and center in centers:
-                # Through a fixed point, only an order counts: a distance there is no lag that stays constant.
+            if center in centers and (center[0] == "anchor" or center[1] not in self.positions):
+                # Through a point that stands still in a fiber, only an order counts: a distance is no constant lag, since
+                # all elements of the fiber (that are present) would be visited before any is visited again.
                 if centers[center][0] + down <= 0:
                     ahead = min(ahead, centers[center][0] + down)
                 if centers[center][1] + up <= 0:

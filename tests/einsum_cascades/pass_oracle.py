@@ -6,8 +6,8 @@ dependencies from element to element, and searches the schedules of docs/notatio
 For a rank r with a few coordinates: a sweep has an order (all permutations are tried, or the two directions where r
 has many coordinates), and runs a set of Einsums. Each of them has a lag of at most ``lag`` coordinates. Time of the
 point at coordinate x is place(x) + lag; a point comes no earlier than what it needs. A value that an Einsum needs at
-every coordinate is not waited for with a lag, unless its neighbours in the same tensor are (the first tile of many):
-all that it is made of comes first in the order itself ("all" means all present elements).
+every coordinate of one of its fibers is not waited for with a lag, unless its neighbours in the same tensor are (the
+first tile of many): all that it is made of comes first in the order itself ("all" means all present elements).
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class Problem:
     """What the nodes that iterate a rank need of each other, coordinate by coordinate.
 
     ``lagged[c, p, t]`` are pairs (x, y): c at x needs an element of t that p writes at y. ``strict[c, p, t]`` are those
-    of elements that c needs at every coordinate. ``needs`` are, for each node, the others that
+    of elements that c needs at every coordinate of a fiber. ``needs`` are, for each node, the others that
     it needs, as bits.
     """
 
@@ -265,18 +265,19 @@ def problem(made: Expansion, rank: str, split: Sequence[str]) -> Problem:
         place = place_of(point, rank, leaves, made.extents)
         node = (point.number, tuple(point.at.get(s, -1) for s in split))
         where.append(None if place is None else (nodes.setdefault(node, len(nodes)), place))
-    # For each node, the elements that it needs and that nodes of the rank write, with who needs them where.
-    needed: dict[tuple[int, Element], set[Place]] = {}
-    spots: dict[int, set[Place]] = {}
+    # For each fiber of each node, the elements that it needs and that nodes of the rank write, with who needs them.
+    needed: dict[tuple[int, Place, Element], set[Place]] = {}
+    spots: dict[tuple[int, Place], set[Place]] = {}
     for point, spot in zip(made.points, where, strict=True):
         if spot is not None:
-            spots.setdefault(spot[0], set()).add(spot[1])
+            fiber = tuple(x for r, x in sorted(point.at.items()) if r != rank and r not in leaves)
+            spots.setdefault((spot[0], fiber), set()).add(spot[1])
             for element in _needed(made, point, where):
-                needed.setdefault((spot[0], element), set()).add(spot[1])
+                needed.setdefault((spot[0], fiber, element), set()).add(spot[1])
     lagged: dict[tuple[int, int, str], Pairs] = {}
     strict: dict[tuple[int, int, str], Pairs] = {}
-    for (number, element), here in needed.items():
-        everywhere = len(here) == len(spots[number]) > 1
+    for (number, fiber, element), here in needed.items():
+        everywhere = len(here) == len(spots[number, fiber])
         for w in made.writers[element]:
             there = where[w]
             if there is not None:

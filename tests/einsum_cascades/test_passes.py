@@ -135,6 +135,16 @@ LITERATURE = {
     "shifted window at the borders": ("Y[t] = exp(X[t]); Z[t] = W[s] * Y[clamp(t - S//2, 0, T-S) + s]", {"t": 1, "s": 1}),
     "the whole past": ("init H[0] = 0; H[i+1] = G[i] + X[i]; G[i] = sum[k] H[k] where k <= i", {"i": 1, "k": 1}),
     "two gates in a row": ("G[] = X[k]; Y[k] = X[k] * G[]; D[] = Y[k]; Z[k] = Y[k] * D[]", {"k": 3}),
+    "3-pass attention in a window": (THREE_PASS.replace("K[m,e]", "K[m,e] where m <= p and p - m < W") + "Z[w] = Y[w] * 1",
+                                     {"p": 1, "m": 3, "e": 1, "f": 1, "w": 1}),
+    "2-pass attention in a window": (DEFERRED.replace("K[m,e]", "K[m,e] where m <= p and p - m < 3"),
+                                     {"p": 1, "m": 2, "e": 1, "f": 1}),
+    "1-pass attention in a window": (ONE_PASS.replace("BK[e,m1,m0]\n", "BK[e,m1,m0] where m1*M0 + m0 <= p and p - m1*M0 - m0 < 5\n"),
+                                     {"p": 1, "m1": 1, "m0": 2, "m": 1, "e": 1, "f": 1}),
+    "a sum over a window, read at its end": ("P[q] = X[k] where k <= q and q - k < W; Z[k] = P[k] * X[k]; Y[w] = V[w] * 1",
+                                             {"q": 1, "k": 1, "w": 1}),
+    "a sum over a window, read in its middle": ("P[q] = X[k] where k <= q + 1 and q - k < 2; Z[k] = P[k] * X[k]",
+                                                {"q": 1, "k": 1}),
     "deferred gate of a filtered rest": ("G[] = X[k] where k < 2; Z[k] = X[k] * G[] where k >= 2", {"k": 1}),
 }
 
