@@ -80,7 +80,8 @@ def _product(left: Array, right: Array, gone: Axes) -> Array:
     rows, columns = sorted(own - other), sorted(other - own)
     a, b = _matrices(left, batch, rows, shared), _matrices(right, batch, shared, columns)
     # A stack of dot products is no work for a matrix product.
-    product: Array = np.einsum("bk,bk->b", a[:, 0, :], b[:, :, 0]) if a.shape[-2] == b.shape[-1] == 1 else np.matmul(a, b)
+    dots = a.shape[-2] == b.shape[-1] == 1
+    product: Array = np.einsum("bk,bk->b", a[:, 0, :], b[:, :, 0]) if dots else np.matmul(a, b)
     made = [*batch, *rows, *columns]
     sizes = [right.shape[axis] if left.shape[axis] == 1 else left.shape[axis] for axis in made]
     order = sorted(range(len(made)), key=made.__getitem__)

@@ -104,8 +104,8 @@ class EinsumEvaluator:
             made = []
             for block in blocks:
                 skipped, passed = divided(block.parts, recipe.outer)
-                made.append(Block(reduced(op, space.full(block.values), _full(every(skipped), space), axes, space.sizes),
-                                  passed))
+                present = _full(every(skipped), space)
+                made.append(Block(reduced(op, space.full(block.values), present, axes, space.sizes), passed))
             return made
         user = self.evaluator.users[op]
         assert user.identity is not None
@@ -154,8 +154,8 @@ class EinsumEvaluator:
             return block
         assert op is not None
         user = self.evaluator.users.get(op)
-        identity = REDUCTIONS[op].identity[0] if user is None or user.identity is None else user.identity[number]
-        return Block(np.where(met, block.values, identity), block.parts)
+        identity = REDUCTIONS[op].identity if user is None or user.identity is None else user.identity
+        return Block(np.where(met, block.values, identity[number if user else 0]), block.parts)
 
 
 def _sum_of_products(numerators: list[Array], denominators: list[Array], skipped: Sequence[Array],

@@ -170,17 +170,18 @@ class Evaluator:
         if values.dtype.kind == "f":
             rounded = np.rint(values)
             self._refuse(rounded != values, values, block.parts, space,
-                         f"{where}: its index {expr_text(expr)} is no whole number", "round it with floor(...) or give "
-                         "whole numbers")
+                         f"{where}: its index {expr_text(expr)} is no whole number",
+                         "round it with floor(...) or give whole numbers")
             values = rounded
         inside = (values >= 0) & (values < size)
         if inside.all():
             return _Gather(values.astype(np.intp), None, block.parts)
         if isinstance(expr, Access) and expr.tensor in self.inputs and access.fill is None:
             self._refuse(~inside, values, block.parts, space,
-                         f"tensor {expr.tensor!r}: it indexes dimension {dimension + 1} of {access.tensor!r}, which has "
-                         f"{size} coordinates", f"give numbers from 0 to {size - 1}, or read with a fill or a predicate "
-                         f"such as 'where {expr_text(expr)} >= 0'")
+                         f"tensor {expr.tensor!r}: it indexes dimension {dimension + 1} of {access.tensor!r}, which "
+                         f"has {size} coordinates",
+                         f"give numbers from 0 to {size - 1}, or read with a fill or a predicate such as "
+                         f"'where {expr_text(expr)} >= 0'")
         return _Gather(np.where(inside, values, 0).astype(np.intp), inside, block.parts)
 
     def _refuse(self, bad: Array, values: Array, parts: Parts, space: Space, what: str, remedy: str) -> None:
@@ -199,8 +200,8 @@ class Evaluator:
 
 def _taken(array: Array, indices: Sequence[_Index], live: frozenset[int], space: Space) -> Array:
     """Elements of an array at the indices of its ``live`` dimensions (of others the first), over the space."""
-    basic = tuple(0 if d not in live else i if isinstance(i, int) else i.elements if isinstance(i, _Slice) else slice(None)
-                  for d, i in enumerate(indices))
+    basic = tuple(0 if d not in live else i if isinstance(i, int) else i.elements if isinstance(i, _Slice)
+                  else slice(None) for d, i in enumerate(indices))
     array = array[basic]
     left = [i for d, i in enumerate(indices) if d in live and not isinstance(i, int)]
     named = [i.rank for i in left if isinstance(i, _Slice)]

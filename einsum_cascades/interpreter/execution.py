@@ -79,8 +79,8 @@ def _checked(cascade: Cascade, found: Structure, inputs: Mapping[str, Array]) ->
         try:
             array = np.asarray(inputs[name])
         except ValueError:
-            raise ExecutionError(f"{cascade.name}: tensor {name!r}: it is no array, got rows of different lengths; give "
-                                 f"an array of {_wanted(found, name)}") from None
+            raise ExecutionError(f"{cascade.name}: tensor {name!r}: it is no array, got rows of different lengths; "
+                                 f"give an array of {_wanted(found, name)}") from None
         if array.dtype.kind not in "biuf":
             raise ExecutionError(f"{cascade.name}: tensor {name!r}: it holds no real numbers, got dtype {array.dtype}; "
                                  f"give floats, integers or booleans")
@@ -107,7 +107,8 @@ def _exported(tensor: Tensor, einsum: Einsum) -> Array:
 class _Execution:
     """One run: tensors in the making, and the coordinate of each iteration that is under way."""
 
-    def __init__(self, cascade: Cascade, found: Structure, extents: Mapping[str, int], arrays: Mapping[str, Array]) -> None:
+    def __init__(self, cascade: Cascade, found: Structure, extents: Mapping[str, int],
+                 arrays: Mapping[str, Array]) -> None:
         self.cascade, self.found, self.extents = cascade, found, extents
         self.bound: dict[str, int] = {}
         self.evaluator = Evaluator(cascade, extents, frozenset(found.inputs))
@@ -137,14 +138,14 @@ class _Execution:
             return self.extents[own.rank] + 1
         rank = self.found.dimensions[out.tensor][dimension]
         if rank is None or rank not in self.extents:
-            raise ExtentError(f"{self.cascade.name}: tensor {out.tensor!r}: nothing says how long its scattered dimension "
-                              f"{dimension + 1} is, got no read of it with a bare rank; read it in another line, as in "
-                              f"'Z[s] = {out.tensor}[s]', and give that rank's extent")
+            raise ExtentError(f"{self.cascade.name}: tensor {out.tensor!r}: nothing says how long its scattered "
+                              f"dimension {dimension + 1} is, got no read of it with a bare rank; read it in another "
+                              f"line, as in 'Z[s] = {out.tensor}[s]', and give that rank's extent")
         return self.extents[rank]
 
     def _too_large(self, tensor: str, what: str) -> ExecutionError:
-        return ExecutionError(f"{self.cascade.name}: tensor {tensor!r}: the interpreter has not the memory for it, got {what}; "
-                              f"give smaller extents")
+        return ExecutionError(f"{self.cascade.name}: tensor {tensor!r}: the interpreter has not the memory for it, "
+                              f"got {what}; give smaller extents")
 
     def steps(self, steps: Sequence[Einsum | Loop]) -> None:
         """Evaluates Einsums in order, loops generation by generation."""

@@ -31,7 +31,7 @@ def scattered(op: str | None, values: Array, targets: Array, size: int) -> Array
                 return _accumulated(np.minimum, 1.0, (values != 0).astype(float), targets, size)
             case "prod":
                 product = _accumulated(np.multiply, 1.0, values, targets, size)
-                return np.where(_accumulated(np.maximum, 0.0, (values == 0).astype(float), targets, size) > 0, 0.0, product)
+                return np.where(np.bincount(targets, weights=values == 0, minlength=size) > 0, 0.0, product)
             case "max":
                 return _accumulated(np.maximum, -np.inf, values, targets, size)
         return _accumulated(np.minimum, np.inf, values, targets, size)

@@ -17,8 +17,9 @@ Position = int | slice
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the points of a space lie in a tensor: a position for each dimension, and the axes of those that are slices.
+    """Where the points of a space lie in a tensor.
 
+    ``positions`` has one for each dimension, ``axes`` the axes of those that are slices, ``ranks`` those of each index.
     ``whole`` says that the absence of an element depends on all dimensions: so it is for an iterative tensor whose
     slots can become present later, where a seed is absent.
     """
@@ -62,7 +63,8 @@ def destination(tensor: Tensor, out: Access, space: Space, extents: Mapping[str,
             axes.append(space.axes[rank])
         else:
             positions.append(shift + (0 if rank is None else space.bound[rank]))
-    return Destination(tensor, tuple(positions), tuple(axes), tuple(frozenset(kept_coords(i)) for i in out.indices), whole)
+    ranks = tuple(frozenset(kept_coords(i)) for i in out.indices)
+    return Destination(tensor, tuple(positions), tuple(axes), ranks, whole)
 
 
 def store(place: Destination, block: Block, space: Space, iteration: Iteration | None) -> None:
@@ -104,7 +106,8 @@ def _store_slots(place: Destination, values: Array, present: Array | None, itera
     axis = sum(isinstance(p, slice) for p in place.positions[:dimension])
     for number in range(slots.stop - slots.start)[::iteration.step]:
         here = (*place.positions[:dimension], slots.start + number, *place.positions[dimension + 1:])
-        _keep(tensor.values, part, here, dimension, iteration.step, _at(values, axis, number), _at(present, axis, number))
+        _keep(tensor.values, part, here, dimension, iteration.step, _at(values, axis, number),
+              _at(present, axis, number))
 
 
 def _keep(values: Array, part: Array | None, here: tuple[Position, ...], dimension: int, step: int, new: Array,

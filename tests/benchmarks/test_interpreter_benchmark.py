@@ -38,7 +38,8 @@ def numpy_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, causal: bool) -
     return np.asarray(N @ V / N.sum(1, keepdims=True))
 
 
-def numpy_scan(H0: np.ndarray, DL: np.ndarray, A: np.ndarray, B: np.ndarray, C: np.ndarray, U: np.ndarray) -> np.ndarray:
+def numpy_scan(H0: np.ndarray, DL: np.ndarray, A: np.ndarray, B: np.ndarray, C: np.ndarray,
+               U: np.ndarray) -> np.ndarray:
     H, Y = H0, []
     for dl, b, c, u in zip(DL, B, C, U, strict=True):
         H = np.exp(dl[:, None] * A) * H + (dl * u)[:, None] * b
@@ -55,14 +56,16 @@ def compare(benchmark: Any, interpreted: Callable[[], np.ndarray], plain: Callab
         assert seconds < 1.0
 
 
-@pytest.mark.parametrize(("name", "causal", "tile"), [("attention_1pass", False, 64), ("attention_1pass", False, 60), ("attention_2pass", True, 0),
-                                                      ("attention_3pass", False, 0)])
+@pytest.mark.parametrize(("name", "causal", "tile"), [
+    ("attention_1pass", False, 64), ("attention_1pass", False, 60), ("attention_2pass", True, 0),
+    ("attention_3pass", False, 0)])
 def test_attention(benchmark: Any, name: str, causal: bool, tile: int) -> None:
     cascade = parse((GOLDEN / f"{name}.cascade").read_text(encoding="utf-8"))
     rng = np.random.default_rng(0)
     Q, K, V = (rng.normal(size=(512, 64)) for _ in range(3))
     extents = {"m0": tile} if tile else {}
-    compare(benchmark, lambda: run(cascade, {"Q": Q, "K": K, "V": V}, extents)["AV"], lambda: numpy_attention(Q, K, V, causal))
+    compare(benchmark, lambda: run(cascade, {"Q": Q, "K": K, "V": V}, extents)["AV"],
+            lambda: numpy_attention(Q, K, V, causal))
 
 
 @pytest.mark.parametrize("text", [SEQUENTIAL, PAIRS], ids=["sequential", "pairs"])
@@ -70,6 +73,7 @@ def test_selective_scan(benchmark: Any, text: str) -> None:
     cascade = parse(text)
     rng = np.random.default_rng(0)
     i, e, n = 1024, 64, 16
-    arrays = {"H0": rng.normal(size=(e, n)), "DL": np.abs(rng.normal(size=(i, e))) / 8, "A": -np.abs(rng.normal(size=(e, n))),
-              "B": rng.normal(size=(i, n)), "C": rng.normal(size=(i, n)), "U": rng.normal(size=(i, e))}
+    arrays = {"H0": rng.normal(size=(e, n)), "DL": np.abs(rng.normal(size=(i, e))) / 8,
+              "A": -np.abs(rng.normal(size=(e, n))), "B": rng.normal(size=(i, n)), "C": rng.normal(size=(i, n)),
+              "U": rng.normal(size=(i, e))}
     compare(benchmark, lambda: run(cascade, arrays, {"i": i})["Y"], lambda: numpy_scan(**arrays))

@@ -10,7 +10,8 @@ from einsum_cascades.interpreter import run
 from einsum_cascades.notation import parse
 
 
-def outputs(text: str, /, *, extents: dict[str, int] | None = None, history: bool = False, **inputs: Any) -> dict[str, np.ndarray]:
+def outputs(text: str, /, *, extents: dict[str, int] | None = None, history: bool = False,
+            **inputs: Any) -> dict[str, np.ndarray]:
     """Returns every output of a text by name."""
     return run(parse(text), inputs, extents, history=history)
 

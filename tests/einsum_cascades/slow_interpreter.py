@@ -29,7 +29,8 @@ class _CycleError(Exception):
     """An element was asked for while it was being evaluated."""
 
 
-def slow_run(cascade: Cascade, inputs: Mapping[str, np.ndarray], extents: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+def slow_run(cascade: Cascade, inputs: Mapping[str, np.ndarray],
+             extents: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """Returns every tensor that the cascade defines, absent elements as 0."""
     arrays = {name: np.asarray(a, dtype=float) for name, a in inputs.items()}
     sizes = resolve_extents(cascade, extents or {}, {name: a.shape for name, a in arrays.items()})
@@ -63,7 +64,8 @@ class _Slow:
         einsum, number = self.defined[name]
         for d, index in enumerate(einsum.outputs[number].indices):
             match index:
-                case Call(op="add", args=(Coord(rank=rank), Num(value=1.0))) | Call(op="add", args=(Num(value=1.0), Coord(rank=rank))):
+                case (Call(op="add", args=(Coord(rank=rank), Num(value=1.0)))
+                      | Call(op="add", args=(Num(value=1.0), Coord(rank=rank)))):
                     return d, rank, 1
                 case Coord(rank=rank) if name in self.seeds:
                     seed, which = self.seeds[name]
@@ -140,8 +142,9 @@ class _Slow:
                     yield from operands(argument)
 
         def previous(index: Expr) -> bool:
-            at = [self.value(index, {rank: i})[0] - i for i in (3, 5)] if coords(index) == (rank,) and not accesses(index) else []
-            return at == ([0, 0] if step > 0 else [1, 1])
+            if coords(index) != (rank,) or accesses(index):
+                return False
+            return [self.value(index, {rank: i})[0] - i for i in (3, 5)] == ([0, 0] if step > 0 else [1, 1])
 
         return any(a.tensor == name and a.fill is None and all(previous(i) if d == dimension else i == out.indices[d]
                                                                for d, i in enumerate(a.indices))
@@ -159,7 +162,8 @@ class _Slow:
             elif own is not None and coords(index):
                 env[own[1]] = point[d] - 1
         value, failures = _Point(self, einsum, number, env, goals).result()
-        return value, frozenset(frozenset(d for d, i in enumerate(out.indices) if set(kept_coords(i)) & ranks) for ranks in failures)
+        return value, frozenset(frozenset(d for d, i in enumerate(out.indices) if set(kept_coords(i)) & ranks)
+                                for ranks in failures)
 
     # --- expressions ---
 
@@ -321,7 +325,8 @@ class _Point:
         visited = met = False
         for place in product(*(range(self.slow.sizes[r]) for r in self.inner)):
             here = env | dict(zip(self.inner, place, strict=True))
-            failures = {frozenset(coords(c)) for c in self.slow.conditions(self.einsum.where) if not self.holds(c, here)}
+            conditions = self.slow.conditions(self.einsum.where)
+            failures = {frozenset(coords(c)) for c in conditions if not self.holds(c, here)}
             if not failures:
                 visited = self.visited = True
                 value, missing = self.slow.value(self.einsum.bodies[body], here)

@@ -29,7 +29,8 @@ def test_a_bare_rank_is_its_coordinate_and_a_scalar_has_no_rank() -> None:
 
 @pytest.mark.parametrize(("expression", "value"), [
     ("2 + 3 * 4 - 5", 9), ("2 - 3 - 4", -5), ("24 / 4 / 2", 3), ("-2 * -3 + -1", 5), ("2 * (3 + 4)", 14),
-    ("7 // 2 * 2 + 7 % 2", 7), ("-7 // 2", -4), ("-7 % 3", 2), ("1 < 2 and 2 < 1 or 3 < 4", 1), ("not 1 < 2 or 1 < 2", 1),
+    ("7 // 2 * 2 + 7 % 2", 7), ("-7 // 2", -4), ("-7 % 3", 2), ("1 < 2 and 2 < 1 or 3 < 4", 1),
+    ("not 1 < 2 or 1 < 2", 1),
     ("1 <= 1 < 2", 1), ("(1 < 2) + (2 < 3)", 2), ("max(1, 3, 2) - min(1, 3, 2)", 2), ("where(2 < 1, 5, 6)", 6)])
 def test_precedence(expression: str, value: float) -> None:
     assert output(f"Z[] = {expression} + 0 * X[]", X=0.0) == value
@@ -72,7 +73,8 @@ def test_on_reduced_ranks_terms_are_skipped_and_nothing_left_gives_the_identity(
 
 
 def test_absence_that_does_not_depend_on_a_reduced_rank_goes_through_the_reduction() -> None:
-    made = outputs("A[p,m] = X[p] * Y[m] where p < 2; B[p] = A[p,m]; C[] = count[p] B[p]; D[m] = sum[p] A[p,m]; output B",
+    made = outputs("A[p,m] = X[p] * Y[m] where p < 2; B[p] = A[p,m]; C[] = count[p] B[p]\n"
+                   "D[m] = sum[p] A[p,m]; output B",
                    X=np.ones(3), Y=np.ones(4))
     assert_array_equal(made["B"], [4, 4, 0])
     assert made["C"] == 2
@@ -80,7 +82,8 @@ def test_absence_that_does_not_depend_on_a_reduced_rank_goes_through_the_reducti
 
 
 def test_conditions_joined_by_and_act_each_for_itself() -> None:
-    made = outputs("A[p] = max[m] X[m] where p < 2 and m < 0; B[] = count[p] A[p]; output A", X=np.ones(3), extents={"p": 3})
+    made = outputs("A[p] = max[m] X[m] where p < 2 and m < 0; B[] = count[p] A[p]; output A",
+                   X=np.ones(3), extents={"p": 3})
     assert_array_equal(made["A"], [-INF, -INF, 0])
     assert made["B"] == 2
 
@@ -106,9 +109,12 @@ def test_a_map_of_an_absent_operand_is_absent_even_if_it_would_not_use_it() -> N
 
 @pytest.mark.parametrize(("expression", "a", "b", "value"), [
     ("A[] / B[]", 0, 0, 0), ("A[] / B[]", 2, 0, INF), ("A[] / B[]", -2, 0, -INF), ("A[] / B[]", INF, INF, 0),
-    ("A[] - B[]", -INF, -INF, -INF), ("A[] - B[]", -INF, INF, -INF), ("A[] - B[]", INF, INF, 0), ("A[] + B[]", INF, -INF, -INF),
-    ("A[] * B[]", 0, INF, 0), ("A[] * B[]", -INF, 0, 0), ("log(A[])", 0, 0, -INF), ("log(A[])", -1, 0, -INF), ("sqrt(A[])", -1, 0, 0),
-    ("exp(A[] - B[])", -INF, -INF, 0), ("sigmoid(A[])", -INF, 0, 0), ("silu(A[])", -INF, 0, 0), ("softplus(A[])", 1000, 0, 1000),
+    ("A[] - B[]", -INF, -INF, -INF), ("A[] - B[]", -INF, INF, -INF), ("A[] - B[]", INF, INF, 0),
+    ("A[] + B[]", INF, -INF, -INF),
+    ("A[] * B[]", 0, INF, 0), ("A[] * B[]", -INF, 0, 0), ("log(A[])", 0, 0, -INF), ("log(A[])", -1, 0, -INF),
+    ("sqrt(A[])", -1, 0, 0),
+    ("exp(A[] - B[])", -INF, -INF, 0), ("sigmoid(A[])", -INF, 0, 0), ("silu(A[])", -INF, 0, 0),
+    ("softplus(A[])", 1000, 0, 1000),
     ("exp(A[])", 1000, 0, INF), ("A[] % B[]", 3, 0, 0), ("A[] // B[]", 3, 0, 0), ("pow(A[], B[])", -8, 0.5, 0)])
 def test_no_map_makes_a_nan(expression: str, a: float, b: float, value: float) -> None:
     assert output(f"Z[] = {expression} + 0 * A[] + 0 * B[]", A=a, B=b) == value
@@ -137,7 +143,8 @@ def test_a_product_of_0_and_infinity_is_0_also_inside_a_reduction() -> None:
 # --- rules 5 and 6: order, slots, generations, outputs ---
 
 def test_the_order_of_lines_has_no_meaning() -> None:
-    lines = ["init H[0,e] = 1", "G[i,e] = H[i,e] * A[i,e]", "H[i+1,e] = G[i,e] + S[i]", "S[i] = G[i,e]", "Z[e] = H[I,e]"]
+    lines = ["init H[0,e] = 1", "G[i,e] = H[i,e] * A[i,e]", "H[i+1,e] = G[i,e] + S[i]", "S[i] = G[i,e]",
+             "Z[e] = H[I,e]"]
     A = normal(4, 3)
     H = np.ones(3)
     for a in A:
@@ -149,8 +156,9 @@ def test_the_order_of_lines_has_no_meaning() -> None:
 
 def test_a_slot_read_elsewhere_at_the_next_coordinate_is_of_the_same_generation() -> None:
     X = np.array([3.0, 1.0, 4.0, 1.0, 5.0])
-    assert_array_equal(output("init R[0] = -inf; R[i+1] = max(R[i], X[i]); Z[i] = R[i+1]", X=X), np.maximum.accumulate(X))
-    assert_array_equal(output("init R[0] = -inf; R[i+1] = max(R[i], X[i]); Z[i] = R[i]", X=X), [-INF, 3, 3, 4, 4])
+    text = "init R[0] = -inf; R[i+1] = max(R[i], X[i]); Z[i] = "
+    assert_array_equal(output(text + "R[i+1]", X=X), np.maximum.accumulate(X))
+    assert_array_equal(output(text + "R[i]", X=X), [-INF, 3, 3, 4, 4])
 
 
 def test_a_reverse_iteration_has_its_seed_in_the_last_slot() -> None:
@@ -205,7 +213,8 @@ def test_coordinates_beyond_the_extent_are_absent_in_every_reduction() -> None:
 
 def test_scores_beyond_the_extent_do_not_exist_after_a_sum_over_features() -> None:
     Q, K = -normal(2) ** 2, normal(7, 2) ** 2
-    made = output("BK[m1,m0,e] = K[m1*M0 + m0, e]; S[m1,m0] = Q[e] * BK[m1,m0,e]; G[m1] = max[m0] S[m1,m0]", Q=Q, K=K, extents={"m0": 3})
+    made = output("BK[m1,m0,e] = K[m1*M0 + m0, e]; S[m1,m0] = Q[e] * BK[m1,m0,e]; G[m1] = max[m0] S[m1,m0]",
+                  Q=Q, K=K, extents={"m0": 3})
     S = K @ Q
     assert_allclose(made, [S[:3].max(), S[3:6].max(), S[6:].max()])
     assert (made < 0).all()
@@ -219,7 +228,8 @@ def test_an_extent_is_whatever_the_arrays_the_text_or_the_caller_say() -> None:
 
 def test_dimensions_without_elements() -> None:
     empty = np.zeros((0, 2))
-    made = outputs("S[p,m] = Q[p,e] * K[m,e]; G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p]); O[p,f] = N[p,m] * V[m,f]; output G",
+    made = outputs("S[p,m] = Q[p,e] * K[m,e]; G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p])\n"
+                   "O[p,f] = N[p,m] * V[m,f]; output G",
                    Q=np.ones((3, 2)), K=empty, V=empty)
     assert_array_equal(made["G"], [-INF] * 3)
     assert_array_equal(made["O"], np.zeros((3, 2)))
@@ -230,7 +240,8 @@ def test_dimensions_without_elements() -> None:
 
 def test_topk_is_descending_with_ties_to_the_lowest_coordinate_and_absent_elements_last() -> None:
     X = np.array([[2.0, 5.0, 2.0, 5.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
-    made = outputs("I[p,j] = topk[m; j](X[p,m]); L[p,j] = topk[m; j](X[p,m]) where m < 2 + p; B[p,j] = bottomk[m; j](X[p,m])",
+    made = outputs("I[p,j] = topk[m; j](X[p,m]); L[p,j] = topk[m; j](X[p,m]) where m < 2 + p\n"
+                   "B[p,j] = bottomk[m; j](X[p,m])",
                    X=X, extents={"j": 4})
     assert made["I"].dtype == np.int64
     assert_array_equal(made["I"], [[1, 3, 0, 2], [4, 3, 2, 1]])
@@ -240,7 +251,8 @@ def test_topk_is_descending_with_ties_to_the_lowest_coordinate_and_absent_elemen
 
 def test_what_is_populated_beyond_the_elements_is_absent() -> None:
     X = np.array([3.0, -1.0, 2.0])
-    made = outputs("I[j] = topk[m; j](X[m]); V[j] = X[I[j]] + 10; T[t] = threshold[m; t](X[m]); W[t] = X[T[t]]; C[] = count[t] W[t]; output T",
+    made = outputs("I[j] = topk[m; j](X[m]); V[j] = X[I[j]] + 10; T[t] = threshold[m; t](X[m])\n"
+                   "W[t] = X[T[t]]; C[] = count[t] W[t]; output T",
                    X=X, extents={"j": 5, "t": 4})
     assert_array_equal(made["V"], [13, 12, 9, 0, 0])
     assert_array_equal(made["T"], [0, 2, 0, 0])

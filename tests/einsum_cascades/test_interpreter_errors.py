@@ -16,32 +16,34 @@ from tests.einsum_cascades.running import output
 GATHER = "Z[p,e] = K[I[p],e]"
 
 
+_NUMBERS = "it holds no real numbers, got dtype {}; give floats, integers or booleans"
+_WHOLE = "its index {} is no whole number, got {} at t=1; round it with floor(...) or give whole numbers"
+_OUTSIDE = ("tensor 'I': it indexes dimension 1 of {}, which has 2 coordinates, got {}; give numbers from 0 to 1, or "
+            "read with a fill or a predicate such as 'where {} >= 0'")
+_INDEX = "tensor 'I': it is an index, so that its elements are whole numbers, got {}; give coordinates"
+
+
 @pytest.mark.parametrize(("text", "inputs", "extents", "message"), [
     (GATHER, {"K": np.ones((2, 2))}, {},
      "tensor 'I': it is an input without an array, got K; give an array of the ranks [p]"),
-    ("Z[] = A[] * B[]", {}, {}, "tensor 'A': it is an input without an array, got none; give an array of no dimension (a scalar)"),
+    ("Z[] = A[] * B[]", {}, {},
+     "tensor 'A': it is an input without an array, got none; give an array of no dimension (a scalar)"),
     ("Z[p] = K[p]", {"K": np.ones(2), "Kk": 1}, {},
      "tensor 'Kk': the cascade has no such input, got an array for it; did you mean 'K'? valid: K"),
     ("Z[p] = K[p]", {"K": np.ones(2), "Z": 1}, {}, "tensor 'Z': the cascade defines it, got an array for it; valid: K"),
-    ("Z[p] = K[p]", {"K": ["a"]}, {}, "tensor 'K': it holds no real numbers, got dtype <U1; give floats, integers or booleans"),
-    ("Z[p] = K[p]", {"K": [1j]}, {}, "tensor 'K': it holds no real numbers, got dtype complex128; give floats, integers or booleans"),
+    ("Z[p] = K[p]", {"K": ["a"]}, {}, "tensor 'K': " + _NUMBERS.format("<U1")),
+    ("Z[p] = K[p]", {"K": [1j]}, {}, "tensor 'K': " + _NUMBERS.format("complex128")),
     ("Z[p] = K[p]", {"K": [[1], [1, 2]]}, {},
      "tensor 'K': it is no array, got rows of different lengths; give an array of the ranks [p]"),
-    (GATHER, {"K": np.ones((2, 2)), "I": np.array([0, 0.5])}, {},
-     "tensor 'I': it is an index, so that its elements are whole numbers, got 0.5 at [1]; give coordinates"),
-    (GATHER, {"K": np.ones((2, 2)), "I": np.array([np.nan])}, {},
-     "tensor 'I': it is an index, so that its elements are whole numbers, got nan at [0]; give coordinates"),
-    (GATHER, {"K": np.ones((2, 2)), "I": np.array([0, 1, 5])}, {},
-     ("tensor 'I': it indexes dimension 1 of 'K', which has 2 coordinates, got 5 at p=2; give numbers from 0 to 1, or read "
-     "with a fill or a predicate such as 'where I[p] >= 0'")),
+    (GATHER, {"K": np.ones((2, 2)), "I": np.array([0, 0.5])}, {}, _INDEX.format("0.5 at [1]")),
+    (GATHER, {"K": np.ones((2, 2)), "I": np.array([np.nan])}, {}, _INDEX.format("nan at [0]")),
+    (GATHER, {"K": np.ones((2, 2)), "I": np.array([0, 1, 5])}, {}, _OUTSIDE.format("'K'", "5 at p=2", "I[p]")),
     ("Y[I[t]] = X[t]; Z[s] = Y[s]", {"X": np.ones(2), "I": np.array([0, -1])}, {"s": 2},
-     ("tensor 'I': it indexes dimension 1 of 'Y', which has 2 coordinates, got -1 at t=1; give numbers from 0 to 1, or read with a "
-     "fill or a predicate such as 'where I[t] >= 0'")),
+     _OUTSIDE.format("'Y'", "-1 at t=1", "I[t]")),
     ("B[t] = X[t] / 2; Z[t] = K[B[t]]", {"X": np.arange(2), "K": np.ones(2)}, {},
-     "tensor 'K', dimension 1: its index B[t] is no whole number, got 0.5 at t=1; round it with floor(...) or give whole numbers"),
+     "tensor 'K', dimension 1: " + _WHOLE.format("B[t]", 0.5)),
     ("Z[t] = K[floor(X[t])]", {"X": np.array([1, np.nan]), "K": np.ones(2)}, {},
-     ("tensor 'K', dimension 1: its index floor(X[t]) is no whole number, got nan at t=1; round it with floor(...) or give whole "
-     "numbers"))])
+     "tensor 'K', dimension 1: " + _WHOLE.format("floor(X[t])", "nan"))])
 def test_execution_errors(text: str, inputs: dict[str, Any], extents: dict[str, int], message: str) -> None:
     with pytest.raises(ExecutionError) as caught:
         run(parse(text), inputs, extents)

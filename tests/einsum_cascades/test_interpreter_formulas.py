@@ -14,7 +14,8 @@ INF = np.inf
 
 ATTENTION = {
     "3-pass": """S[p,m] = Q[p,e] * K[m,e] where Mask[p,m] > 0
-                 G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p]); D[p] = N[p,m]; A[p,m] = N[p,m] / D[p]; AV[p,f] = A[p,m] * V[m,f]
+                 G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p]); D[p] = N[p,m]; A[p,m] = N[p,m] / D[p]
+                 AV[p,f] = A[p,m] * V[m,f]
                  LSE[p] = G[p] + log(D[p])""",
     "2-pass": """S[p,m] = Q[p,e] * K[m,e] where Mask[p,m] > 0
                  G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p]); D[p] = N[p,m]; AV[p,f] = N[p,m] * V[m,f] / D[p]
@@ -39,9 +40,10 @@ def softmax_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, mask: np.ndar
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 10), st.sampled_from((1.0, 9.0)), st.sampled_from((0.3, 0.9, 1.0)),
-       st.integers(0, 2**31))
-def test_attention_of_every_kind_is_the_softmax_of_the_formula(p: int, m: int, m0: int, scale: float, kept: float, seed: int) -> None:
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 10), st.sampled_from((1.0, 9.0)),
+       st.sampled_from((0.3, 0.9, 1.0)), st.integers(0, 2**31))
+def test_attention_of_every_kind_is_the_softmax_of_the_formula(p: int, m: int, m0: int, scale: float, kept: float,
+                                                               seed: int) -> None:
     rng = np.random.default_rng(seed)
     # A scale of 9 makes logits of about +-80.
     Q, K, V = rng.normal(size=(p, 3)) * scale, rng.normal(size=(m, 3)) * scale, rng.normal(size=(m, 2))
@@ -72,8 +74,8 @@ def test_a_row_that_sees_nothing_is_0_and_its_log_sum_exp_minus_infinity(name: s
 
 
 def test_scores_of_minus_infinity_are_present_but_weigh_nothing() -> None:
-    text = """S[p,m] = where(Mask[p,m] > 0, X[p,m], -inf); G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p]); D[p] = N[p,m]
-              A[p,m] = N[p,m] / D[p]; C[p] = count[m] S[p,m]; LSE[p] = G[p] + log(D[p])"""
+    text = """S[p,m] = where(Mask[p,m] > 0, X[p,m], -inf); G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p])
+              D[p] = N[p,m]; A[p,m] = N[p,m] / D[p]; C[p] = count[m] S[p,m]; LSE[p] = G[p] + log(D[p])"""
     made = outputs(text, X=normal(2, 3), Mask=np.array([[0, 0, 0], [1, 0, 0]]))
     assert_array_equal(made["A"], [[0, 0, 0], [1, 0, 0]])
     assert_array_equal(made["C"], [3, 3])
@@ -84,7 +86,8 @@ def test_scores_of_minus_infinity_are_present_but_weigh_nothing() -> None:
 
 def test_a_selective_scan_in_three_forms() -> None:
     i, e, n = 7, 3, 2
-    dl, A, B, C, X, H0 = np.abs(normal(i, e)), -np.abs(normal(e, n)), normal(i, n), normal(i, n, seed=1), normal(i, e, seed=2), normal(e, n, seed=3)
+    dl, A = np.abs(normal(i, e)), -np.abs(normal(e, n))
+    B, C, X, H0 = normal(i, n), normal(i, n, seed=1), normal(i, e, seed=2), normal(e, n, seed=3)
     H, expected = H0, []
     for t in range(i):
         H = np.exp(dl[t][:, None] * A) * H + (dl[t] * X[t])[:, None] * B[t]
@@ -114,9 +117,10 @@ def test_convolutions_are_those_of_the_definition() -> None:
     X, W = normal(6, 7), normal(3, 3)
     padded = np.pad(X, 1)
     expected = sum(W[j, i] * padded[j:j + 6, i:i + 7] for j in range(3) for i in range(3))
-    assert_allclose(output("Z[y,x] = W[j,i] * X[y + j - J//2, x + i - I//2; fill=0]", X=X, W=W, extents={"y": 6, "x": 7}), expected)
-    assert_allclose(output("Z[y,x] = max[j, i] X[2*y + j, 2*x + i; fill=-inf]", X=X, extents={"y": 3, "x": 4, "j": 2, "i": 2}),
-                    np.pad(X, ((0, 0), (0, 1)), constant_values=-INF).reshape(3, 2, 4, 2).max((1, 3)))
+    made = output("Z[y,x] = W[j,i] * X[y + j - J//2, x + i - I//2; fill=0]", X=X, W=W, extents={"y": 6, "x": 7})
+    assert_allclose(made, expected)
+    pooled = output("Z[y,x] = max[j, i] X[2*y + j, 2*x + i; fill=-inf]", X=X, extents={"y": 3, "x": 4, "j": 2, "i": 2})
+    assert_allclose(pooled, np.pad(X, ((0, 0), (0, 1)), constant_values=-INF).reshape(3, 2, 4, 2).max((1, 3)))
 
 
 def test_device_ranks_are_ranks() -> None:
@@ -128,7 +132,8 @@ def test_device_ranks_are_ranks() -> None:
 
 def test_an_operator_that_does_not_commute_goes_up_the_coordinate() -> None:
     M = normal(5, 2, 2) / 2
-    text = """op mm(a, b, c, d; e, f, g, h) = (a*e + b*g, a*f + b*h, c*e + d*g, c*f + d*h) identity (1, 0, 0, 1) associative
+    text = """op mm(a, b, c, d; e, f, g, h) = (a*e + b*g, a*f + b*h, c*e + d*g, c*f + d*h) \
+                identity (1, 0, 0, 1) associative
               (A[], B[], C[], D[]) = mm[k] (W[k,0 + 0*k], W[k,1 + 0*k], W[k,2 + 0*k], W[k,3 + 0*k])"""
     made = outputs(text, W=M.reshape(5, 4))
     assert_allclose([made[n] for n in "ABCD"], np.linalg.multi_dot(list(M)).reshape(4))
