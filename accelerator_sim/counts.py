@@ -14,21 +14,23 @@ The rules, the same for every design (Timeloop's dense rules, with what FuseMax'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from accelerator_sim.capacity import spill_share
 from accelerator_sim.design import Kept, Stage
 from accelerator_sim.frame import Operand
 from accelerator_sim.plan import Plan, Work
-from accelerator_sim.quantities import Quantity, is_array
+from accelerator_sim.quantities import Quantity, everywhere, is_array, larger
 from einsum_cascades.analysis.presence import Condition
+from einsum_cascades.errors import DesignError
 
 
 @dataclass(eq=False)
 class Access:
-    """Values that one tensor moves at one memory in one stage: ``reads`` and ``writes`` by the compute side, ``fills`` from
-    and ``drains`` to the next memory outwards. In the outermost memory only reads and writes exist."""
+    """Values that one tensor moves at one memory in one stage: ``reads`` and ``writes`` by the compute side and by memories
+    further in, ``fills`` from and ``drains`` to the next memory outwards. In the outermost memory only reads and writes
+    exist."""
 
     reads: Quantity = 0
     writes: Quantity = 0
@@ -110,7 +112,7 @@ class _Counter:
     registers: dict[str, RegisterAccess] = field(default_factory=dict)
     transfers: list[Transfer] = field(default_factory=list)
     nest: dict[str, dict[str, Access]] = field(default_factory=dict)
-    filled: set[tuple[int, str, str]] = field(default_factory=set)
+    filled: dict[tuple[str, str, str], Quantity] = field(default_factory=dict)
 
     def at(self, memory: str, tensor: str) -> Access:
         """The accesses of the nest that is being counted."""
@@ -173,8 +175,10 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
     # A running sum is read back at every point but the first after it began.
     registers.add(reads=points - walk.delivered(result, work.loops))
     holder = _home(counter, number, result.tensor)
-    if holder is not None:
-        back = written - walk.distinct(result, work.loops)
+    back = written - walk.distinct(result, work.loops)
+    if holder is None:
+        _check_complete(counter.plan, work, back)
+    else:
         counter.at(holder, result.tensor).add(reads=back, writes=written)
         # What comes back goes to one of the PEs that share the result; the others begin anew.
         registers.add(reads=back, writes=back)
@@ -182,22 +186,30 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
     counter.registers[work.name] = registers
 
 
-def _kept(counter: _Counter, number: int, tensor: str) -> tuple[str, Kept] | None:
-    """The innermost memory in which a nest keeps a tensor."""
-    binding = counter.plan.design.bindings[number]
-    for memory in reversed(tuple(counter.plan.machine.memories)):
-        for kept in binding.kept.get(memory, ()):
-            if kept.tensor == tensor:
-                return memory, kept
-    return None
+def _check_complete(plan: Plan, work: Work, back: Quantity) -> None:
+    """A result that stays in registers must not come back: they hold one tile of it."""
+    if not everywhere(back == 0):
+        raise DesignError(f"design {plan.design.id!r}: Einsum {work.name!r}: its partial results leave their registers and have no "
+                          f"place to come back from, got loops {', '.join(work.loops)}; keep {work.name} in a memory, or move the "
+                          f"loops over the ranks that it reduces further in")
+
+
+def _places(counter: _Counter, number: int, tensor: str) -> tuple[tuple[str, Kept], ...]:
+    """The memories in which a nest keeps a tensor, innermost first."""
+    kept = counter.plan.design.bindings[number].kept
+    return tuple((memory, k) for memory in reversed(tuple(counter.plan.machine.memories)) for k in kept.get(memory, ())
+                 if k.tensor == tensor)
+
+
+def _beyond(counter: _Counter, tensor: str) -> str | None:
+    """The outermost memory where a tensor comes from it or goes to it; None where it stays on the chip."""
+    return counter.plan.machine.outermost.name if counter.plan.crosses(counter.stage, tensor) else None
 
 
 def _home(counter: _Counter, number: int, tensor: str) -> str | None:
     """The memory that a result is written to; None where it stays in registers."""
-    kept = _kept(counter, number, tensor)
-    if kept is not None:
-        return kept[0]
-    return counter.plan.machine.outermost.name if counter.plan.crosses(counter.stage, tensor) else None
+    places = _places(counter, number, tensor)
+    return places[0][0] if places else _beyond(counter, tensor)
 
 
 def _holder(counter: _Counter, number: int, work: Work, tensor: str) -> str | None:
@@ -207,35 +219,33 @@ def _holder(counter: _Counter, number: int, work: Work, tensor: str) -> str | No
     return _home(counter, number, tensor)
 
 
+def _levels(counter: _Counter, number: int, tensor: str) -> Iterator[tuple[str, Kept, str]]:
+    """Yields each memory that keeps a tensor, with the one further out that its tiles come from and go to."""
+    places = _places(counter, number, tensor)
+    further = (*(memory for memory, _ in places[1:]), _beyond(counter, tensor))
+    for (memory, kept), outer in zip(places, further, strict=False):
+        if outer is not None:
+            yield memory, kept, outer
+
+
 def _fill(counter: _Counter, number: int, work: Work, operand: Operand) -> None:
-    """The tile that a memory keeps comes from the outermost memory, once for all Einsums of the nest that read it."""
-    kept = _kept(counter, number, operand.tensor)
-    if kept is None or not counter.plan.crosses(counter.stage, operand.tensor) or (number, *_key(kept)) in counter.filled:
+    """The tile that a memory keeps comes from the next one outwards, once for all Einsums of the nest that read it: as often as
+    the one in most loops needs it."""
+    if any(w.result.tensor == operand.tensor for w in counter.plan.works[number]):
         return
-    made_here = any(w.result.tensor == operand.tensor for w in counter.plan.works[number])
-    if made_here:
-        return
-    counter.filled.add((number, *_key(kept)))
-    plan = counter.plan
-    values = work.walk.moved(operand, work.above(kept[1].at))
-    counter.at(kept[0], operand.tensor).add(fills=values)
-    counter.at(plan.machine.outermost.name, operand.tensor).add(reads=values)
-
-
-def _key(kept: tuple[str, Kept]) -> tuple[str, str]:
-    return kept[0], kept[1].tensor
+    for memory, kept, outer in _levels(counter, number, operand.tensor):
+        values = work.walk.moved(operand, work.above(kept.at))
+        key = memory, operand.tensor, outer
+        counter.filled[key] = larger(counter.filled[key], values) if key in counter.filled else values
 
 
 def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
-    kept = _kept(counter, number, result.tensor)
-    if kept is None or not counter.plan.crosses(counter.stage, result.tensor):
-        return
-    plan = counter.plan
-    outer = work.above(kept[1].at)
-    values = work.walk.moved(result, outer)
-    back = values - work.walk.distinct(result, outer)
-    counter.at(kept[0], result.tensor).add(drains=values, fills=back)
-    counter.at(plan.machine.outermost.name, result.tensor).add(writes=values, reads=back)
+    for memory, kept, outer in _levels(counter, number, result.tensor):
+        above = work.above(kept.at)
+        values = work.walk.moved(result, above)
+        back = values - work.walk.distinct(result, above)
+        counter.at(memory, result.tensor).add(drains=values, fills=back)
+        counter.at(outer, result.tensor).add(writes=values, reads=back)
 
 
 def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
@@ -258,13 +268,18 @@ def _merge(counter: _Counter, number: int) -> None:
     """Adds a nest's accesses to the stage's. A share of what is kept did not fit: that share of the compute side's accesses
     goes on outwards, and of the tensor's own traffic the rest remains."""
     plan = counter.plan
-    outermost = plan.machine.outermost.name
+    for (memory, tensor, outer), values in counter.filled.items():
+        counter.at(memory, tensor).add(fills=values)
+        counter.at(outer, tensor).add(reads=values)
+    counter.filled.clear()
     for memory, kepts in plan.design.bindings[number].kept.items():
         for kept in kepts:
             share = spill_share(plan, counter.stage, number, memory, kept)
             if not is_array(share) and share == 0:
                 continue
-            inner, outer = counter.at(memory, kept.tensor), counter.at(outermost, kept.tensor)
+            outermost = plan.machine.outermost.name
+            further = next((o for m, _, o in _levels(counter, number, kept.tensor) if m == memory), outermost)
+            inner, outer = counter.at(memory, kept.tensor), counter.at(further, kept.tensor)
             outer.add(reads=share * (inner.reads - outer.reads), writes=share * (inner.writes - outer.writes))
     for memory, tensors in counter.nest.items():
         for tensor, access in tensors.items():

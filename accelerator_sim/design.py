@@ -24,14 +24,15 @@ class Size:
     """The extent of a part of a rank.
 
     ``value`` is a number, a path of the machine (``array_2d.cols``), or a rank (all of it). Otherwise the size is the
-    largest divisor of the tiles that are left for which what is kept in memory ``fits`` does fit: in all of it, or in
-    at most ``at_most_bytes``; of all that is kept there, or of the tensors ``of`` alone.
+    largest for which what is kept in memory ``fits`` does fit: in all of it, or in at most ``at_most_bytes``; of all
+    that is kept there, or of the tensors ``of`` alone. With ``divides`` it is a divisor of the tiles that are left.
     """
 
     value: str | int | None = None
     fits: str | None = None
     at_most_bytes: int | None = None
     of: tuple[str, ...] = ()
+    divides: bool = True
 
 
 @dataclass(frozen=True, slots=True)

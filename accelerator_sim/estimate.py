@@ -135,7 +135,7 @@ def _notes(plan: Plan) -> tuple[str, ...]:
                      f"where they leave out whole iterations")
     unknown = [w.name for w in works if w.frame.unknown]
     if unknown:
-        notes.append(f"A9: predicates of {', '.join(unknown)} depend on data and count as if they held")
+        notes.append(f"A9: predicates of {', '.join(unknown)} depend on data, or on a part of a rank by itself, and count as if they held")
     gathers = [f"{window.tensor} in {w.name}" for w in works for o in w.operands for window in o.windows if accesses(window.index)]
     if gathers:
         notes.append(f"A20: gathers of {', '.join(gathers)} count as many values as they have points, at most all of a tile")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from accelerator_sim.design import Design, Stage
 from accelerator_sim.operators import counted
+from accelerator_sim.residency import check_residency
 from einsum_cascades.errors import DesignError, suggest
 from einsum_cascades.indices import composite
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, accesses, coords, transform
+from einsum_cascades.mapping import Nest
 from einsum_cascades.structure import structure
 
 
@@ -67,6 +69,16 @@ class EinsumFrame:
     conditions: tuple[Expr, ...]
     unknown: bool
 
+    def above(self, nest: Nest, at: str | None) -> tuple[str, ...]:
+        """Returns its loops outside of a tile that lives inside the loop ``at`` of its nest (None: outside of all)."""
+        if at is None:
+            return ()
+        if at in self.loops:
+            return self.loops[:self.loops.index(at) + 1]
+        # A loop that it lacks: those of the shared loops outside of it that it has.
+        outer = nest.loops[:nest.loops.index(at) + 1] if at in nest.loops else ()
+        return tuple(x for x in self.loops if x in outer)
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -105,11 +117,12 @@ def _made(cascade: Cascade, design: Design) -> Frame:
     design.mapping.verify(cascade, source=f"design {design.id!r}")
     parts = _parts(cascade, design)
     einsums = {e.name: e for e in cascade.einsums}
-    frames = tuple(tuple(_einsum_frame(cascade, design, einsums[name], number) for name in nest.einsums)
+    frames = tuple(tuple(_einsum_frame(cascade, design, einsums[name], number, parts) for name in nest.einsums)
                    for number, nest in enumerate(design.mapping.nests))
     crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
     for stage in design.stages:
         _check_names(design, stage, frames)
+        check_residency(design, stage, frames, crossing[stage.name])
     return Frame(cascade, design, parts, frames, crossing)
 
 
@@ -141,10 +154,9 @@ def _leaves(name: str, composites: Mapping[str, tuple[str, ...]]) -> tuple[str, 
     return tuple(leaf for part in composites[name] for leaf in _leaves(part, composites))
 
 
-def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int) -> EinsumFrame:
+def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,
+                  parts: Mapping[str, tuple[str, ...]]) -> EinsumFrame:
     place = f"design {design.id!r}: Einsum {einsum.name!r}"
-    if einsum.reduction is not None and einsum.reduction.into:
-        raise _unsupported(place, f"{einsum.reduction.op}[...; ...]", "a populate")
     if len(einsum.outputs) > 1:
         raise _unsupported(place, f"{len(einsum.outputs)} outputs", "an Einsum over tuples")
     instances = design.mapping.instances
@@ -154,7 +166,7 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int) -
                           f"'instances' without it")
     reads = tuple(_operand(cascade, design, place, a) for a in dict.fromkeys(a for b in einsum.bodies for a in accesses(b)))
     operators, sums_product = counted(cascade, einsum)
-    conditions, unknown = _conditions(cascade, einsum)
+    conditions, unknown = _conditions(cascade, einsum, parts)
     return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
                        design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
                        _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, unknown)
@@ -184,11 +196,11 @@ def folded(expr: Expr) -> Expr:
     return transform(expr, fold)
 
 
-def _conditions(cascade: Cascade, einsum: Einsum) -> tuple[tuple[Expr, ...], bool]:
-    """The predicates that leave out points, and whether there are some that depend on data."""
+def _conditions(cascade: Cascade, einsum: Einsum, parts: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Expr, ...], bool]:
+    """The predicates that leave out points, and whether there are some that depend on data or on a part of a rank by itself."""
     from einsum_cascades.analysis.presence import presence
     found = [folded(c.expr) for c in presence(cascade)[einsum] if not c.bounds]
-    known = tuple(c for c in found if not accesses(c))
+    known = tuple(c for c in found if not accesses(c) and all(r in parts for r in coords(c)))
     return known, len(known) < len(found)
 
 

@@ -12,6 +12,23 @@ from einsum_cascades.operators import map_operator, reduction_operator
 FUSED = "mac"
 """A product that is summed at once: one multiply-add, where a unit has it."""
 
+COMPOSED: Mapping[str, tuple[str, ...]] = {
+    "neg": ("sub",), "min": ("max",), "abs": ("max", "sub"), "relu": ("max",), "square": ("mul",), "clamp": ("max", "max"),
+    "exp2": ("exp", "mul"), "expm1": ("exp", "sub"), "sigmoid": ("exp", "add", "div"), "silu": ("sigmoid", "mul"),
+    "tanh": ("exp", "sub", "add", "div"), "gelu_tanh": ("mul", "mul", "mul", "add", "tanh", "add", "mul"),
+    "gelu": ("gelu_tanh",), "softplus": ("exp", "add", "log"), "rsqrt": ("sqrt", "div"), "mish": ("softplus", "tanh", "mul"),
+    "elu": ("exp", "sub", "max"), "leaky_relu": ("mul", "max"), "hard_sigmoid": ("add", "clamp", "mul"),
+    "hard_swish": ("hard_sigmoid", "mul"), "mean": ("add",), "var": ("sub", "mul", "add"), "log2": ("log", "mul"),
+    "log1p": ("add", "log"), "where": ("max",), "sqrt": ("div",), "log": ("div", "mac"), "lt": ("max",), "le": ("max",),
+    "gt": ("max",), "ge": ("max",), "eq": ("max",), "ne": ("max",), "and": ("max",), "or": ("max",), "not": ("max",),
+    "sign": ("max",), "argmax": ("max",), "argmin": ("max",), "count": ("add",), "sin": ("mac", "mac", "mac", "mac"),
+    "cos": ("mac", "mac", "mac", "mac"), "topk": ("max",), "bottomk": ("max",), "threshold": ("max",), "sort": ("max",),
+    "sort_descending": ("max",), "pow": ("log", "mul", "exp"), "erf": ("gelu_tanh",),
+}
+"""How a unit that lacks an operator performs it with others: by its definition (sigmoid, silu, tanh, ...), by a unit of the
+same kind (a comparison in place of a maximum, a digit-by-digit square root in a divider, one comparison an element in a
+selection), or by four multiply-adds of a polynomial (sin, cos). Numbered assumption A21."""
+
 
 def counted(cascade: Cascade, einsum: Einsum) -> tuple[Mapping[str, int], bool]:
     """Returns how many of each operator a point takes, and whether the last of them is a product that is summed.
@@ -40,17 +57,28 @@ def counted(cascade: Cascade, einsum: Einsum) -> tuple[Mapping[str, int], bool]:
 
 def per_point(counts: Mapping[str, int], sums_product: bool, available: Mapping[str, object], place: str,
               unit: str) -> dict[str, int]:
-    """Returns how many of each operator a unit performs at one point, with a product and its sum fused where it can.
+    """Returns how many of each operator a unit performs at one point: a product and its sum fused where it can, an operator
+    that it lacks composed of others.
 
-    Raises: DesignError where the unit lacks an operator.
+    Raises: DesignError where the unit lacks an operator, and what it could be composed of.
     """
     made = dict(counts)
     if sums_product and FUSED in available:
         made["mul"] -= 1
         made["add"] -= 1
         made[FUSED] = made.get(FUSED, 0) + 1
-    made = {name: n for name, n in made.items() if n}
-    for name in made:
-        if name not in available:
-            raise DesignError(f"{place}: {unit} has no such operator, got {name!r}; {suggest(name, available)}")
-    return made
+    found: dict[str, int] = {}
+    for name, number in made.items():
+        if number:
+            _perform(name, number, available, found, f"{place}: {unit}", name)
+    return found
+
+
+def _perform(name: str, number: int, available: Mapping[str, object], found: dict[str, int], place: str, wanted: str) -> None:
+    if name in available:
+        found[name] = found.get(name, 0) + number
+        return
+    if name not in COMPOSED:
+        raise DesignError(f"{place} has no such operator, got {wanted!r}; {suggest(wanted, available)}")
+    for part in COMPOSED[name]:
+        _perform(part, number, available, found, place, wanted)

@@ -15,6 +15,7 @@ from accelerator_sim.frame import EinsumFrame, Frame, Operand, make_frame
 from accelerator_sim.machine import BITS_PER_BYTE, ComputeUnit, Machine
 from accelerator_sim.operators import per_point
 from accelerator_sim.quantities import Quantity, ceil_div, chosen, larger, smaller
+from accelerator_sim.residency import depth_of
 from accelerator_sim.space import Space
 from accelerator_sim.walk import Ties, Walk
 from einsum_cascades.errors import DesignError, UnknownNameError
@@ -92,13 +93,7 @@ class Work:
 
     def above(self, at: str | None) -> tuple[str, ...]:
         """Returns its loops outside of a tile that lives inside the loop ``at`` (None: outside of all)."""
-        if at is None:
-            return ()
-        if at in self.loops:
-            return self.loops[:self.loops.index(at) + 1]
-        # A loop that it lacks: those of the shared loops outside of it that it has.
-        outer = self.nest.loops[:self.nest.loops.index(at) + 1] if at in self.nest.loops else ()
-        return tuple(x for x in self.loops if x in outer)
+        return self.frame.above(self.nest, at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +174,12 @@ def _check_units(design: Design, machine: Machine) -> None:
             for side in binding.spread[einsum].values():
                 if side not in unit.dimensions:
                     raise UnknownNameError(f"side of {name}", side, unit.dimensions, place=f"{place}: machine {machine.id!r}")
+            _check_sides(design, einsum, name, binding.spread[einsum])
         for memory in binding.kept:
             if memory not in machine.memories or memory == machine.outermost.name:
                 inner = [m for m in machine.memories if m != machine.outermost.name]
                 raise UnknownNameError("memory to keep tensors in", memory, inner, place=f"{place}: machine {machine.id!r}")
+    _check_levels(design, machine)
     for stage in design.stages:
         for phase in stage.schedule.phases:
             if phase.drain is not None:
@@ -190,6 +187,29 @@ def _check_units(design: Design, machine: Machine) -> None:
     for part, size in design.sizes.items():
         if size.fits is not None and size.fits not in machine.memories:
             raise UnknownNameError("memory", size.fits, machine.memories, place=f"{place}: mapping.sizes.{part}")
+
+
+def _check_sides(design: Design, einsum: str, unit: str, spread: Mapping[str, str]) -> None:
+    sides = list(spread.values())
+    for part, side in spread.items():
+        if sides.count(side) > 1:
+            both = ", ".join(p for p, s in spread.items() if s == side)
+            raise DesignError(f"design {design.id!r}: Einsum {einsum!r}: a side of a unit takes one part of a rank, got {both} on side "
+                              f"{side!r} of {unit}; spread {part!r} over another side, or not at all")
+
+
+def _check_levels(design: Design, machine: Machine) -> None:
+    """A tensor that is kept in several memories has larger tiles further out."""
+    for number, binding in enumerate(design.bindings):
+        depths: dict[str, tuple[int, str]] = {}
+        for memory in machine.memories:
+            for kept in binding.kept.get(memory, ()):
+                depth = depth_of(design, number, kept.at)
+                around, outer = depths.get(kept.tensor, (0, memory))
+                if depth < around:
+                    raise DesignError(f"design {design.id!r}: tensor {kept.tensor!r}: a tile lives in one of the memory further out, got "
+                                      f"loop {kept.at!r} in {memory} outside of the loop in {outer}; keep it further in")
+                depths[kept.tensor] = depth, memory
 
 
 def _extents(frame: Frame, machine: Machine, shape: Shape) -> dict[str, Quantity]:
@@ -206,6 +226,9 @@ def _extents(frame: Frame, machine: Machine, shape: Shape) -> dict[str, Quantity
         else:
             raise DesignError(f"design {design.id!r}: rank {rank!r} has no extent, got extents of "
                               f"{', '.join(shape.extents) or 'no rank'}; give it (--extent {rank}=...)")
+    # Extents that only indices and predicates name.
+    for rank, size in (*frame.cascade.extents, *shape.extents.items()):
+        found.setdefault(rank, size)
     return found
 
 
@@ -221,7 +244,8 @@ def _fixed(frame: Frame, machine: Machine, shape: Shape, part: str, size: Size) 
 
 def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mapping[str, Quantity],
              extents: Mapping[str, Quantity], plans: tuple[Plan, ...]) -> Quantity:
-    """The largest divisor of the tiles left for which what is kept fits: bytes are linear in the size of one part."""
+    """The most of the tiles left, or their largest divisor, for which what is kept fits: bytes are linear in the size of one
+    part."""
     rank, own = next((r, own) for r, own in frame.parts.items() if part in own)
     if len(own) < 2 or part != own[1]:
         raise DesignError(f"design {frame.design.id!r}: mapping.sizes.{part}: only the part next to the outermost can be the "
@@ -240,7 +264,8 @@ def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mappi
     each = two - one
     # A part of size 1 that does not fit either is refused with everything else that does not.
     room = chosen(each > 0, (capacity - (one - each)) // larger(each, 1), tiles)
-    return largest_divisor(tiles, larger(smaller(room, tiles), 1))
+    most = larger(smaller(room, tiles), 1)
+    return largest_divisor(tiles, most) if rule.divides else most
 
 
 def _works(frame: Frame, machine: Machine, space: Space) -> tuple[tuple[Work, ...], ...]:

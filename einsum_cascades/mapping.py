@@ -97,7 +97,7 @@ class CascadeMapping:
 
     def parts(self, einsum: Einsum) -> tuple[str, ...]:
         """Returns the ranks of an Einsum's iteration space, those that are partitioned as their parts."""
-        return unique(tuple(p for r in einsum.ranks for p in self.partitions.get(r, (r,))))
+        return unique(tuple(p for r in walked(einsum) for p in self.partitions.get(r, (r,))))
 
     def parts_of_index(self, index: Expr) -> tuple[str, ...] | None:
         """Returns the parts that an index walks, each coordinate once: of a rank, of a composite such as
@@ -121,6 +121,12 @@ class CascadeMapping:
         order = (*(x for x in parallel if x not in nest.inner.get(einsum.name, ())), *nest.inner.get(einsum.name, ()))
         rest = tuple(x for x in parts if x not in shared and x not in order)
         return (*ahead, *shared, *(x for x in order if x not in shared), *rest)
+
+
+def walked(einsum: Einsum) -> tuple[str, ...]:
+    """Returns the ranks that an Einsum walks: not those that a populate makes."""
+    made = einsum.reduction.into if einsum.reduction is not None else ()
+    return tuple(r for r in einsum.ranks if r not in made)
 
 
 def _leaves(made: Composite) -> tuple[str, ...]:

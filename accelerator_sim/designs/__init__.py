@@ -177,7 +177,8 @@ def _size(rules: Fields, part: str) -> Size:
         return Size(rules.text(part))
     rule = rules.fields(part)
     most = rule.integer("at_most_bytes", least=1) if rule.given("at_most_bytes") else None
-    found = Size(None, rule.text("largest_divisor_that_fits"), most, rule.texts("of", default=()))
+    key = "largest_that_fits" if rule.given("largest_that_fits") else "largest_divisor_that_fits"
+    found = Size(None, rule.text(key), most, rule.texts("of", default=()), key == "largest_divisor_that_fits")
     rule.finish()
     return found
 

@@ -17,11 +17,13 @@ _DATAFLOWS = ("ws", "os")
 
 
 @click.command(epilog="Examples: fusebench simulate attention:1pass --machine fusemax --design binding --workload bert "
-                      "--seq-len 4096; fusebench simulate gemm --machine flat --design linear --extent m=1024,n=1024,k=1024")
+                      "--seq-len 4096; fusebench simulate gemm --machine flat --design linear --extent m=1024,n=1024,k=1024; "
+                      "fusebench simulate network --workload bert --machine fusemax --seq-len 1024")
 @cascade_argument
 @click.option("--machine", required=True, help="A machine's id, or the path of its YAML file.")
 @click.option("--design", help="A design's id (mapping, binding and schedule), or the path of its YAML file.")
 @click.option("--workload", help="A model's id, or the path of its YAML file: batch, heads and widths.")
+@click.option("--phase", type=Name("phase", ("prefill", "decode")), help="Of a network: all tokens, or the next one (default prefill).")
 @click.option("--seq-len", type=click.IntRange(min=1, max=2**40), help="Tokens of the workload's sequences.")
 @click.option("--batch", type=click.IntRange(min=1, max=2**40), help="Sequences (default: the workload's, else 1).")
 @extent_option
@@ -35,19 +37,28 @@ _DATAFLOWS = ("ws", "os")
 @click.option("--dataflow", type=Name("dataflow", _DATAFLOWS), help="Without overlap: weight- or output-stationary (default os).")
 @click.option("--explain", is_flag=True, help="Split the energy down to action x count x cost.")
 @json_option
-def command(cascade: str, machine: str, design: str | None, workload: str | None, seq_len: int | None, batch: int | None,
-            extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, timing: str,
+def command(cascade: str, machine: str, design: str | None, workload: str | None, phase: str | None, seq_len: int | None,
+            batch: int | None, extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, timing: str,
             trace: str | None, picture: str | None, dataflow: str | None, explain: bool, as_json: bool) -> None:
-    """Simulate a CASCADE on a machine under a design: modelled, not measured."""
+    """Simulate a CASCADE on a machine under a design: modelled, not measured.
+
+    'simulate network' takes a whole model, of a workload or of a Hugging Face config.json, layer by layer.
+    """
     from reports.simulation import energy_lines, parse_settings, simulate
+    if cascade == "network":
+        if design or extents or explain or timing != "analytic":
+            raise click.UsageError("a network takes no --design, --extent, --explain or --timing: each layer has the fastest design "
+                                   "that fits, got one of them")
+        return _network(machine, workload, phase, seq_len, batch, parse_settings(settings), accounting, as_json)
+    if phase is not None:
+        raise click.UsageError(f"--phase is for 'simulate network', got {phase!r}")
     named = load_cascade(cascade)
     given: dict[str, Any] = {"workload": workload, "seq_len": seq_len, "batch": batch, "extents": extents,
                              "settings": parse_settings(settings), "accounting": accounting}
     if timing == "no-overlap":
         from reports.systolic import simulate_without_overlap
         made = simulate_without_overlap(named, machine, design, dataflow or "os", **given)
-        emit({"cascade": named.cascade.name, **made}, as_json, lambda: _sections(made))
-        return
+        return emit({"cascade": named.cascade.name, **made}, as_json, lambda: _sections(made))
     if timing != "event" and (trace or picture):
         raise click.UsageError(f"--trace and --picture are for --timing event, got {timing!r}")
     if dataflow is not None:
@@ -69,7 +80,26 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
         document["energy_lines"] = energy_lines(found)
 
     stages = [{"stage": name, **values} for name, values in document["stages"].items()]
-    emit(document, as_json, lambda: _sections({**document, "stages": stages}))
+    return emit(document, as_json, lambda: _sections({**document, "stages": stages}))
+
+
+def _network(machine: str, workload: str | None, phase: str | None, seq_len: int | None, batch: int | None,
+             settings: Mapping[str, float], accounting: str, as_json: bool) -> None:
+    from reports.networks import network_document, simulate_network
+    if workload is None or seq_len is None:
+        missing = "--workload" if workload is None else "--seq-len"
+        raise click.UsageError(f"a network needs a model and a length, got no {missing}")
+    network, found, layers = simulate_network(workload, machine, phase=phase or "prefill", seq_len=seq_len, batch=batch,
+                                              settings=settings, accounting=accounting)
+    document = network_document(network, found, layers, accounting)
+    columns = ("name", "count", "cascade", "design", "latency_s", "dram_bytes", "bound")
+
+    def text() -> str:
+        from reports.tables import table
+        rows = [[row[c] for c in columns] + [row["energy_pj"]["total"]] for row in document["layers"]]
+        totals = _sections({k: v for k, v in document.items() if k != "layers"})
+        return f"{totals}\n\n{table((*columns, 'energy pJ'), rows)}"
+    emit(document, as_json, text)
 
 
 def _sections(document: Mapping[str, Any]) -> str:

@@ -1,0 +1,131 @@
+"""Checks that what a nest keeps in a memory is there when it is needed, in tiles that its loops agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from accelerator_sim.design import Design, Kept, Stage
+from einsum_cascades.errors import DesignError
+
+if TYPE_CHECKING:
+    from accelerator_sim.frame import EinsumFrame, Operand
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """An Einsum that makes a kept tensor or reads it from the memory: ``walked`` are the parts that change its tile, of an
+    iterative tensor without the rank that it iterates over; ``above`` its loops outside of the tile."""
+
+    einsum: str
+    makes: bool
+    walked: frozenset[str]
+    above: tuple[str, ...]
+
+    @property
+    def returns(self) -> str | None:
+        """A loop for which the tile comes back: over another rank, with a loop further in that changes the tile."""
+        last = max((i for i, x in enumerate(self.above) if x in self.walked), default=0)
+        return next((x for x in self.above[:last] if x not in self.walked), None)
+
+
+def check_residency(design: Design, stage: Stage, frames: Sequence[Sequence[EinsumFrame]], crossing: frozenset[str]) -> None:
+    """Checks all that the nests of a stage keep.
+
+    Raises: DesignError for a tile that is given up before its last use and has nowhere to come back from, and for one that the
+        Einsums of a nest, or two nests, would cut differently.
+    """
+    made = {f.result.tensor: n for n in stage.nests for f in frames[n]}
+    for number in stage.nests:
+        for memory, kepts in design.bindings[number].kept.items():
+            for kept in kepts:
+                _check(design, frames[number], number, memory, kept, made.get(kept.tensor), kept.tensor in crossing)
+    for tensor, maker in made.items():
+        if tensor not in crossing:
+            _check_nests(design, stage, frames, tensor, maker)
+
+
+def depth_of(design: Design, number: int, at: str | None) -> int:
+    """Returns how many shared loops of a nest are outside of a tile that lives inside the loop ``at``; one more than there are
+    for a loop that is not shared."""
+    shared = _shared(design, number)
+    return 0 if at is None else shared.index(at) + 1 if at in shared else len(shared) + 1
+
+
+def _check(design: Design, frames: Sequence[EinsumFrame], number: int, memory: str, kept: Kept, maker: int | None,
+           crosses: bool) -> None:
+    uses = tuple(_uses(design, frames, number, kept))
+    place = f"design {design.id!r}: tensor {kept.tensor!r}: its tile in {memory}"
+    names = tuple(dict.fromkeys(u.einsum for u in uses))
+    if len(names) > 1 and kept.at is not None and kept.at not in _shared(design, number):
+        raise DesignError(f"{place} lives in a loop of one Einsum alone, got loop {kept.at!r} for {', '.join(names)}; keep it at a "
+                          f"loop that they share")
+    around = {x for u in uses for x in u.above}
+    cuts = {u.walked & around: u.einsum for u in uses}
+    if len(cuts) > 1:
+        (one, first), (other, second), *_ = cuts.items()
+        raise DesignError(f"{place} would be cut along different ranks, got loop {kept.at!r} with {first} over "
+                          f"{_listed(one)} and {second} over {_listed(other)} outside of it; keep it at a loop outside of these")
+    for use in uses:
+        # A result that leaves comes back from the next memory; what is read here after it has been made here does not.
+        if use.returns is not None and (maker == number and not use.makes
+                                        or maker is not None and not crosses and _outermost(design, number, kept)):
+            raise DesignError(f"{place} is given up before its last use, got it kept at loop {kept.at!r} inside of {use.returns!r}, in "
+                              f"each round of which {use.einsum} needs it; keep it at a loop outside of {use.returns!r}")
+    reads = sorted((u for u in uses if not u.makes), key=lambda u: len(u.above))
+    for few, many in zip(reads, reads[1:], strict=False):
+        if maker != number and not set(few.above) <= set(many.above):
+            raise DesignError(f"{place} has no order of tiles, got {few.einsum} in loops {', '.join(few.above)} and {many.einsum} in "
+                              f"{', '.join(many.above)}; put them in nests of their own, or keep it further out")
+
+
+def _uses(design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:
+    nest, forward = design.nest(number), design.bindings[number].forward.get(kept.tensor, ())
+    for frame in frames:
+        name = frame.einsum.name
+        above = frame.above(nest, kept.at)
+        if frame.result.tensor == kept.tensor:
+            yield _Use(name, True, _walked(frame.result), above)
+        for operand in frame.operands:
+            if operand.tensor == kept.tensor and name not in forward:
+                yield _Use(name, False, _walked(operand), above)
+
+
+def _walked(operand: Operand) -> frozenset[str]:
+    return operand.walked - (operand.parts - operand.state)
+
+
+def _listed(parts: frozenset[str]) -> str:
+    return ", ".join(sorted(parts)) or "none"
+
+
+def _shared(design: Design, number: int) -> tuple[str, ...]:
+    loops = design.nest(number).loops
+    return (*(x for x in design.mapping.instances if x not in loops), *loops)
+
+
+def _outermost(design: Design, number: int, kept: Kept) -> bool:
+    """Whether no memory keeps more of the tensor: tiles of memories further out live at loops further out."""
+    depths = [depth_of(design, number, k.at) for kepts in design.bindings[number].kept.values() for k in kepts
+              if k.tensor == kept.tensor]
+    return depth_of(design, number, kept.at) <= min(depths)
+
+
+def _check_nests(design: Design, stage: Stage, frames: Sequence[Sequence[EinsumFrame]], tensor: str, maker: int) -> None:
+    """A tile that passes from nest to nest lives in the same loops of both."""
+    rounds = {n: _rounds(design, n, tensor) for n in stage.nests
+              if any(o.tensor == tensor for f in frames[n] for o in (*f.operands, f.result))}
+    for number, loops in rounds.items():
+        if loops != rounds[maker]:
+            raise DesignError(f"design {design.id!r}: tensor {tensor!r}: a tile that passes from nest to nest lives in the same loops of "
+                              f"both, got {', '.join(rounds[maker]) or 'none'} where it is made and {', '.join(loops) or 'none'} in the "
+                              f"nest of {frames[number][0].einsum.name!r}; keep it at the same loop, or send it off_chip")
+
+
+def _rounds(design: Design, number: int, tensor: str) -> tuple[str, ...]:
+    """The loops outside of the largest tile of a tensor that a nest keeps."""
+    shared = _shared(design, number)
+    depth = min((depth_of(design, number, k.at) for kepts in design.bindings[number].kept.values() for k in kepts
+                 if k.tensor == tensor), default=len(shared))
+    return shared[:depth]

@@ -1,0 +1,144 @@
+"""A design for any cascade on any machine: every Einsum by itself, its tensors through the outermost memory.
+
+Nothing is searched. An Einsum runs on the unit that takes the fewest steps for it, its ranks spread over the sides so
+that most PEs work; loops over kept ranks are outside of those that are reduced, so that sums stay in registers; of its
+operands, the smallest that fit stay on chip for one instance. It is a baseline that fits everything, no optimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import permutations
+from math import prod
+
+from accelerator_sim.design import OVERFLOW, Binding, Design, Kept, Schedule, Size, Stage
+from accelerator_sim.frame import folded
+from accelerator_sim.machine import ComputeUnit, Machine
+from accelerator_sim.operators import counted, per_point
+from accelerator_sim.plan import Shape
+from einsum_cascades.dependencies import Loop
+from einsum_cascades.errors import DesignError
+from einsum_cascades.extents import resolve_extents
+from einsum_cascades.ir import Cascade, Einsum, accesses, coords, unique
+from einsum_cascades.mapping import CascadeMapping, Nest, walked
+from einsum_cascades.structure import structure
+
+ID = "einsum-by-einsum"
+INSTANCES = "b"
+
+
+def unfused_design(cascade: Cascade, machine: Machine, shape: Shape) -> Design:
+    """Returns the design of a cascade on a machine at a shape in which each Einsum runs by itself.
+
+    Raises: DesignError where no unit has an Einsum's operators; ExtentError for a rank without an extent.
+    """
+    extents = resolve_extents(cascade, shape.extents)
+    # A cascade with a batch of its own is not repeated over one.
+    instances = () if any(INSTANCES in e.ranks for e in cascade.einsums) else (INSTANCES,)
+    found = structure(cascade)
+    sizes = {part: Size(extents[part]) for parts in found.composites.values() for part in parts[1:]}
+    # A rank that some Einsums walk whole and others in tiles is walked in the same tiles by all.
+    partitions = {name: parts for name, parts in found.composites.items() if name in found.ranks}
+    nests, bindings, stages = [], [], []
+    for number, (loops, einsums) in enumerate(_groups(found.schedule, frozenset(map(id, cascade.inits)))):
+        placed = {e.name: _placed(cascade, e, machine, extents, _parts(e, partitions)) for e in einsums}
+        inner = {}
+        for einsum in einsums:
+            spread = placed[einsum.name][1]
+            kept = {p for r in einsum.output_ranks for p in partitions.get(r, (r,))}
+            parts = [p for p in _parts(einsum, partitions) if p not in loops and (extents[p] > 1 or p in spread)]
+            inner[einsum.name] = tuple(sorted(parts, key=lambda p, kept=kept: p not in kept))  # type: ignore[misc]
+        nests.append(Nest(tuple(placed), (*instances, *loops), inner, {n: tuple(s) for n, (_, s) in placed.items()}))
+        at = instances[0] if instances else None
+        bindings.append(Binding({n: u.name for n, (u, _) in placed.items()}, {n: s for n, (_, s) in placed.items()},
+                                _kept(einsums, machine, extents, at, frozenset(found.iterative), loops)))
+        stages.append(Stage(einsums[0].name, (number,), Schedule()))
+    return Design(ID, "Einsum by Einsum, through the outermost memory", "made for the cascade; no published design",
+                  cascade.name, (machine.id,), CascadeMapping(tuple(nests), partitions, instances), sizes, tuple(bindings), tuple(stages))
+
+
+def _groups(steps: tuple[Einsum | Loop, ...], seeds: frozenset[int]) -> Iterator[tuple[tuple[str, ...], tuple[Einsum, ...]]]:
+    """Einsums one by one, but those of a recurrence together in its loop."""
+    for step in steps:
+        if isinstance(step, Loop):
+            yield (step.rank,), tuple(e for e in _flat(step) if id(e) not in seeds)
+        elif id(step) not in seeds:
+            yield (), (step,)
+
+
+def _flat(loop: Loop) -> Iterator[Einsum]:
+    for step in loop.body:
+        if isinstance(step, Loop):
+            yield from _flat(step)
+        else:
+            yield step
+
+
+def _parts(einsum: Einsum, partitions: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return unique(tuple(p for r in walked(einsum) for p in partitions.get(r, (r,))))
+
+
+def _placed(cascade: Cascade, einsum: Einsum, machine: Machine, extents: Mapping[str, int],
+            parts: tuple[str, ...]) -> tuple[ComputeUnit, dict[str, str]]:
+    counts, sums_product = counted(cascade, einsum)
+    best: tuple[float, ComputeUnit, dict[str, str]] | None = None
+    missing: DesignError | None = None
+    for unit in machine.units.values():
+        try:
+            operators = per_point(counts, sums_product, unit.cycles, f"cascade {cascade.name!r}: Einsum {einsum.name!r}",
+                                  unit.name)
+        except DesignError as error:
+            missing = error
+            continue
+        cycles = sum(n * unit.cycles[op] for op, n in operators.items())
+        steps, spread = _spread(parts, unit, extents)
+        if best is None or steps * max(cycles, 1e-9) < best[0]:
+            best = (steps * max(cycles, 1e-9), unit, spread)
+    if best is None:
+        raise missing or DesignError(f"machine {machine.id!r}: it has no compute unit")
+    return best[1], best[2]
+
+
+def _spread(parts: tuple[str, ...], unit: ComputeUnit, extents: Mapping[str, int]) -> tuple[int, dict[str, str]]:
+    """The ranks over the sides of a unit with which an Einsum takes the fewest steps."""
+    sides = tuple(unit.dimensions)
+    every = prod(extents[p] for p in parts)
+    best: tuple[int, dict[str, str]] = (every, {})
+    for count in range(1, len(sides) + 1):
+        for ranks in permutations(parts, count):
+            for over in permutations(sides, count):
+                steps = every
+                for rank, side in zip(ranks, over, strict=True):
+                    steps = steps // extents[rank] * -(-extents[rank] // int(unit.dimensions[side]))
+                if steps < best[0]:
+                    best = (steps, dict(zip(ranks, over, strict=True)))
+    return best
+
+
+def _kept(einsums: tuple[Einsum, ...], machine: Machine, extents: Mapping[str, int], at: str | None,
+          iterative: frozenset[str], loops: tuple[str, ...]) -> dict[str, tuple[Kept, ...]]:
+    """What stays on chip, in the outermost of the on-chip memories: what a recurrence carries and makes, whatever of it fits;
+    then, for one instance, operands that are read more than once, the smallest first."""
+    inner = [m for m in machine.memories.values() if m is not machine.outermost]
+    made = {e.output.tensor for e in einsums}
+    used = {a.tensor for e in einsums for b in e.bodies for a in accesses(b)}
+    found = [Kept(t, at if t in iterative else loops[-1], OVERFLOW) for t in sorted(made & used)] if loops else []
+    if not inner or inner[0].bytes is None:
+        return {}
+    left = float(inner[0].bytes)
+    sizes: dict[str, int] = {}
+    points = 0
+    for einsum in einsums:
+        points = max(points, prod(extents[r] for r in walked(einsum)))
+        for access in dict.fromkeys(a for body in einsum.bodies for a in accesses(body)):
+            ranks = dict.fromkeys(r for i in access.indices for r in coords(folded(i)))
+            sizes[access.tensor] = max(sizes.get(access.tensor, 0), prod(extents[r] for r in ranks))
+    for kept in found:
+        left -= sizes[kept.tensor] / prod(extents[x] for x in loops) * float(machine.value_bytes)
+    for tensor, values in sorted(sizes.items(), key=lambda item: item[1]):
+        size = values * float(machine.value_bytes)
+        # A tensor that is read once gains nothing from being kept.
+        if tensor not in made and size <= left and values < points:
+            left -= size
+            found.append(Kept(tensor, at))
+    return {inner[0].name: tuple(found)} if found else {}
