@@ -11,9 +11,11 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from accelerator_sim.quantities import Quantity, is_array
+from accelerator_sim.costs import sram_cost_at
+from accelerator_sim.errors import ComponentError
+from accelerator_sim.numbers import Provenance
+from accelerator_sim.quantities import Quantity, everywhere, is_array
 from accelerator_sim.registers import RegisterCost, register_cost
-from accelerator_sim.sram import sram_cost
 from einsum_cascades.errors import UnknownNameError
 
 BITS_PER_BYTE = 8
@@ -27,6 +29,11 @@ class RegisterFile:
     read_pj: Quantity | None = None
     write_pj: Quantity | None = None
     area_um2: Quantity | None = None
+
+    @property
+    def tabulated(self) -> bool:
+        """Whether a cost of it follows from the table."""
+        return self.read_pj is None or self.write_pj is None or self.area_um2 is None
 
     def cost(self, name: str) -> RegisterCost:
         """Returns pJ a value for reads and writes, and um2."""
@@ -42,10 +49,11 @@ class RegisterFile:
 class ComputeUnit:
     """An array of equal PEs.
 
-    ``dimensions`` are its sides (``rows``, ``cols``; ``lanes``). ``cycles`` of each operator that a PE has.
-    ``energy_pj`` of one operation; an operator that repeats another (an exp of n multiply-adds) has the name of that
-    one in place of a number and costs its energy in each cycle. ``area_um2`` of the parts of a PE. ``drain`` names
-    the dimension whose length is the time, in cycles, that results take to leave the array.
+    ``dimensions`` are its sides (``rows``, ``cols``; ``lanes``; any others). ``cycles`` of each operator that a PE has: the
+    interval at which it starts one, so that 0.5 is two in a cycle. ``energy_pj`` of one operation; an operator that
+    repeats another (an exp of n multiply-adds) has the name of that one in place of a number and costs its energy in
+    each cycle. ``area_um2`` of the parts of a PE. ``fill`` and ``drain`` are the cycles that operands take to reach the
+    array's last PE and results to leave it, or name the dimension whose length that is.
     """
 
     name: str
@@ -55,7 +63,8 @@ class ComputeUnit:
     energy_pj: Mapping[str, Quantity | str]
     area_um2: Mapping[str, Quantity]
     register_file: RegisterFile
-    drain: str | None = None
+    drain: Quantity | str | None = None
+    fill: Quantity | str | None = None
 
     @property
     def pes(self) -> Quantity:
@@ -73,7 +82,16 @@ class ComputeUnit:
     @property
     def drain_cycles(self) -> Quantity:
         """Cycles in which results leave the array; 0 where it does not say."""
-        return self.dimensions[self.drain] if self.drain is not None else 0
+        return self._cycles(self.drain)
+
+    @property
+    def fill_cycles(self) -> Quantity:
+        """Cycles until operands have reached the last PE; 0 where it does not say."""
+        return self._cycles(self.fill)
+
+    def rate(self, operator: str) -> Quantity:
+        """Returns how many operations of a kind all PEs together start in a cycle."""
+        return self.pes / self.cycles[operator]
 
     @property
     def pe_area_um2(self) -> Quantity:
@@ -82,6 +100,9 @@ class ComputeUnit:
         for part in self.area_um2.values():
             total = total + part
         return total
+
+    def _cycles(self, given: Quantity | str | None) -> Quantity:
+        return 0 if given is None else self.dimensions[given] if isinstance(given, str) else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +118,10 @@ class MemoryCost:
 class Memory:
     """A memory that several units share.
 
-    ``kind`` is ``dram`` or ``sram``; ``size_bytes`` None is as large as needed, ``bytes_per_s`` None as fast. An
-    access moves ``row_bits`` at ``read_pj`` and ``write_pj``; a SRAM without these has them, and its area, from the
-    SRAM table at ``technology_nm``.
+    ``kind`` is ``dram`` or ``sram``; ``bytes`` None is as large as needed, ``bytes_per_s`` None as fast. ``bytes`` is all
+    of it: ``instances`` equal parts (one to a core), each of ``banks`` banks with ``ports`` read-write ports. An access
+    moves ``row_bits`` of one bank at ``read_pj`` and ``write_pj``; a SRAM without these has them, and its area, from the
+    SRAM table at ``technology_nm``, times ``table_factor`` (the end of the table's band that is asked for).
     """
 
     name: str
@@ -111,22 +133,38 @@ class Memory:
     write_pj: Quantity | None = None
     area_mm2: Quantity | None = None
     technology_nm: int = 45
+    banks: Quantity = 1
+    ports: Quantity = 1
+    instances: Quantity = 1
+    table_factor: float = 1.0
+
+    @property
+    def tabulated(self) -> bool:
+        """Whether a cost of it follows from the table."""
+        return self.kind == "sram" and (self.read_pj is None or self.write_pj is None or self.area_mm2 is None)
 
     def cost(self, value_bytes: Quantity) -> MemoryCost:
-        """Returns the cost of a value of so many bytes: its share of a row."""
+        """Returns the cost of a value of so many bytes: its share of a row.
+
+        Raises: ComponentError for a SRAM that the table does not cover.
+        """
         read, write, area = self.read_pj, self.write_pj, self.area_mm2
-        if self.kind == "sram" and (read is None or write is None or area is None):
-            found = sram_cost(self.bytes, self.row_bits, self.technology_nm, name=self.name)
-            read = found.read_pj if read is None else read
-            write = found.write_pj if write is None else write
-            area = found.area_mm2 if area is None else area
+        if self.tabulated:
+            if not everywhere(self.ports == 1):
+                raise ComponentError(f"{self.name}.ports: the SRAM table has one read-write port, got {self.ports}; give "
+                                     f"read_pj, write_pj and area_mm2 in the machine file")
+            parts = self.banks * self.instances
+            found = sram_cost_at(self.bytes / parts, self.row_bits, self.technology_nm, name=self.name)
+            read = found.read_pj * self.table_factor if read is None else read
+            write = found.write_pj * self.table_factor if write is None else write
+            area = found.area_mm2 * parts if area is None else area
         share = value_bytes * BITS_PER_BYTE / self.row_bits
         return MemoryCost(read * share, write * share, 0.0 if area is None else area)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine. ``memories`` are in order from the outermost; ``sources`` says where each number is from, by path."""
+    """A machine. ``memories`` are in order from the outermost; ``provenance`` says where each number is from, by path."""
 
     id: str
     title: str
@@ -136,7 +174,7 @@ class Machine:
     technology_nm: int
     units: Mapping[str, ComputeUnit]
     memories: Mapping[str, Memory]
-    sources: Mapping[str, str]
+    provenance: Mapping[str, Provenance]
 
     @property
     def outermost(self) -> Memory:
@@ -179,7 +217,8 @@ class Machine:
         return found
 
 
-_HIDDEN = frozenset(("id", "title", "source", "sources", "name", "label", "kind", "drain", "technology_nm"))
+_HIDDEN = frozenset(("id", "title", "source", "provenance", "name", "label", "kind", "technology_nm",
+                     "table_factor"))
 _INLINE = frozenset(("dimensions", "units", "memories"))
 """Mappings whose entries stand one level up in the definition: ``array_2d.rows``, ``array_2d`` itself."""
 

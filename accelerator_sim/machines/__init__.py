@@ -1,7 +1,8 @@
 """Machine definitions: the YAML files of this folder, those of other packages, and a user's own.
 
-A definition is read with every key checked, and every number in it must be covered by an entry of ``sources`` (the
-path of the number, or of something around it). Other distributions add machines through the entry-point group
+A definition is read with every key checked, and every number in it must have a source, or be ``estimated`` with the rule
+and a band (accelerator_sim.numbers). A definition that ``inherits`` another writes only what differs, with sources of its
+own; ``null`` takes a key of the other away. Other distributions add machines through the entry-point group
 ``fusebench.machines``, whose entries name a module or package with YAML files beside it.
 """
 
@@ -13,9 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from accelerator_sim.definition_files import definition_files, read_definition
+from accelerator_sim.costs import ENDS, arithmetic_area, arithmetic_energy, is_elementary
+from accelerator_sim.definition_files import SUFFIXES, definition_files, read_definition
 from accelerator_sim.machine import ComputeUnit, Machine, Memory, RegisterFile
+from accelerator_sim.numbers import Numbers, Provenance, number_at, paths_of, read_numbers, replaced
 from accelerator_sim.quantities import is_number
+from accelerator_sim.sram import BAND_FACTOR
 from einsum_cascades.definitions import Fields
 from einsum_cascades.errors import DefinitionError, UnknownNameError, suggest
 
@@ -23,6 +27,7 @@ GROUP = "fusebench.machines"
 
 _FOLDER = Path(__file__).parent
 _DIMENSIONS = ("rows", "cols", "lanes", "depth")
+_COSTS = frozenset(("energy_pj", "read_pj", "write_pj", "area_um2", "area_mm2"))
 
 
 def machine_ids() -> tuple[str, ...]:
@@ -31,72 +36,188 @@ def machine_ids() -> tuple[str, ...]:
 
 
 def machine_definition(name: str, settings: Mapping[str, float] | None = None) -> tuple[Mapping[str, Any], str]:
-    """Returns a machine's definition as it stands in its file, with settings applied, and the file's name.
+    """Returns a machine's whole definition, with what it inherits and with settings applied, and the file's name.
 
     Raises: UnknownNameError, DefinitionError.
     """
     raw, source = read_definition(name, _FOLDER, GROUP, "machine")
-    return (_with_settings(raw, settings, source) if settings else raw), source
+    if not settings and "inherits" not in raw:
+        return raw, source
+    numbers = _with_settings(_inherited(raw, source), settings or {}, source)
+    known = {path: numbers.of(path) for path in paths_of(numbers.tree)}
+    return {**numbers.tree, "sources": {path: found.to_dict() for path, found in known.items() if found is not None}}, source
 
 
-def load_machine(name: str, settings: Mapping[str, float] | None = None) -> Machine:
+def load_machine(name: str, settings: Mapping[str, float] | None = None, costs: str = "nominal") -> Machine:
     """Returns the machine of an id or a file's path, with numbers replaced by ``settings`` (path to number).
 
-    Raises: UnknownNameError for an unknown id, DefinitionError for a wrong key or value.
+    ``costs`` is the end of each energy's and area's band that is taken: ``nominal``, ``low`` or ``high``; what a setting
+    gives stays as it is.
+
+    Raises: UnknownNameError for an unknown id or end, DefinitionError for a wrong key or value.
     """
-    raw, source = machine_definition(name, settings)
-    return read_machine(raw, source)
+    if costs not in ENDS:
+        raise UnknownNameError("end of the costs' bands", costs, ENDS)
+    raw, source = read_definition(name, _FOLDER, GROUP, "machine")
+    return _machine(_with_settings(_inherited(raw, source), settings or {}, source), source, costs)
 
 
-def read_machine(raw: Mapping[str, Any], source: str) -> Machine:
+def read_machine(raw: Mapping[str, Any], source: str, costs: str = "nominal") -> Machine:
     """Returns the machine that a definition describes.
 
     Raises: DefinitionError for a missing, wrong or unknown key, and for a number without a source.
     """
-    top = Fields(raw, source=source)
-    sources = {k: str(v) for k, v in top.fields("sources", default={}).mapping.items()}
+    return _machine(_inherited(raw, source), source, costs)
+
+
+def source_of(machine: Machine, path: str) -> str | None:
+    """Returns where a number is from, or the rule that estimates it."""
+    found = machine.provenance.get(path)
+    return found.text if found is not None else None
+
+
+# --- inheritance and settings ---
+
+
+def _inherited(raw: Mapping[str, Any], source: str, below: tuple[str, ...] = ()) -> Numbers:
+    """The numbers of a definition and of what it inherits, each with its own source."""
+    numbers = read_numbers(raw, source)
+    if "inherits" not in raw:
+        return numbers
+    parent = Fields(raw, source=source).text("inherits")
+    if parent in below:
+        raise DefinitionError(f"it inherits itself, got {' from '.join((*below, parent))}; break the circle", source=source,
+                              path="inherits")
+    beside = Path(source).parent / parent
+    where = str(beside) if Path(parent).suffix.lower() in SUFFIXES and beside.exists() else parent
+    base = _inherited(*read_definition(where, _FOLDER, GROUP, "machine"), (*below, parent))
+    tree = _merged(base.tree, {key: value for key, value in numbers.tree.items() if key != "inherits"})
+    tree["derived_from"] = str(base.tree.get("id", parent))
+    own: dict[str, Provenance] = {}
+    for path in paths_of(tree):
+        # What a definition writes itself needs a source of its own: the other's would speak of another number.
+        found = numbers.of(path) if number_at(numbers.tree, path) is not None else numbers.covering.get(path) or base.of(path)
+        if found is not None:
+            own[path] = found
+    return Numbers(tree, own, {path: entry for path, entry in numbers.covering.items() if path not in own})
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(base)
+    for key, value in over.items():
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(found.get(key), Mapping):
+            found[key] = _merged(found[key], value)
+        else:
+            found[key] = value
+    return found
+
+
+def _with_settings(numbers: Numbers, settings: Mapping[str, float], source: str) -> Numbers:
+    if not settings:
+        return numbers
+    plain = _machine(numbers, source, "nominal")
+    # An energy that repeats another operator's can be set to a number of its own too.
+    known = (*plain.parameters(), *(f"{u.name}.energy_pj.{o}" for u in plain.units.values() for o in u.cycles))
+    tree = dict(numbers.tree)
+    for path, value in settings.items():
+        if path not in known:
+            raise UnknownNameError("parameter", path, known, place=f"--set: machine {plain.id!r}")
+        tree = replaced(tree, path, value)
+    return Numbers(tree, {**numbers.own, **dict.fromkeys(settings, Provenance("--set"))}, numbers.covering)
+
+
+# --- reading ---
+
+
+def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
+    top = Fields(_at_end(numbers, costs), source=source)
     technology = top.integer("technology_nm", least=1)
     units: dict[str, ComputeUnit] = {}
     memories: dict[str, Memory] = {}
-    for key, value in raw.items():
-        if isinstance(value, Mapping) and key != "sources":
+    found: dict[str, Provenance] = {}
+    for key, value in numbers.tree.items():
+        if isinstance(value, Mapping):
             part = top.fields(key)
             kind = part.choice("kind", ("compute", "sram", "dram"))
             if kind == "compute":
-                units[key] = _unit(key, part)
+                units[key] = _unit(key, part, technology, costs, found)
             else:
-                memories[key] = _memory(key, kind, part, technology)
+                memories[key] = _memory(key, kind, part, technology, costs)
             part.finish()
+    top.text("derived_from", default="-")
     machine = Machine(top.text("id"), top.text("title"), top.text("source"), top.number("clock_hz", above=0),
                       top.number("value_bytes", above=0), technology, MappingProxyType(units),
-                      MappingProxyType(memories), MappingProxyType(sources))
+                      MappingProxyType(memories), MappingProxyType(found))
     top.finish()
     if not units:
         top.fail("", "it has no compute unit", None, "add a component with 'kind: compute'")
     if not memories or machine.outermost.kind != "dram":
         top.fail("", "its outermost memory should be a dram", next(iter(memories), None),
                  "put the component with 'kind: dram' before the other memories")
-    _check_sources(machine, top)
+    _add_provenance(machine, numbers, found, source, costs)
     return machine
 
 
-def _unit(name: str, part: Fields) -> ComputeUnit:
-    dimensions = {d: part.integer(d, least=1) for d in _DIMENSIONS if part.given(d)}
+def _at_end(numbers: Numbers, costs: str) -> Mapping[str, Any]:
+    """The definition with every energy and area at an end of its band."""
+    tree = dict(numbers.tree)
+    for path in paths_of(numbers.tree) if costs != "nominal" else ():
+        known = numbers.of(path)
+        if known is not None and known.band is not None and _COSTS & set(path.split(".")):
+            tree = replaced(tree, path, known.band[costs == "high"])
+    return tree
+
+
+def _unit(name: str, part: Fields, technology: int, costs: str, found: dict[str, Provenance]) -> ComputeUnit:
+    named = part.texts("sides", default=_DIMENSIONS)
+    dimensions = {d: part.integer(d, least=1) for d in named if part.given(d) or part.given("sides")}
     if not dimensions:
-        part.fail("", "it has no side", None, f"give at least one of {', '.join(_DIMENSIONS)}")
+        part.fail("", "it has no side", None, f"give at least one of {', '.join(_DIMENSIONS)}, or name its sides in 'sides'")
     cycles = _numbers(part.fields("cycles"), above=0)
-    energy = _energies(part.fields("energy_pj"), cycles)
+    energy = _energies(part.fields("energy_pj", default={}), cycles)
+    area = _numbers(part.fields("area_um2", default={}), least=0)
+    if part.given("format"):
+        _from_format(name, part, technology, costs, (cycles, energy, area), found)
     for operator in cycles:
         if operator not in energy:
-            part.fail(f"energy_pj.{operator}", "an operator with cycles needs an energy", None, "give it in pJ")
+            part.fail(f"energy_pj.{operator}", "an operator with cycles needs an energy", None,
+                      "give it in pJ, or the unit's number 'format' from which it follows")
     registers = part.fields("register_file")
     given: dict[str, Any] = _given(registers, "read_pj", "write_pj", "area_um2")
     unit = ComputeUnit(name, part.text("label", default=name), MappingProxyType(dimensions), MappingProxyType(cycles),
-                       MappingProxyType(energy), MappingProxyType(_numbers(part.fields("area_um2", default={}), least=0)),
+                       MappingProxyType(energy), MappingProxyType(area),
                        RegisterFile(registers.number("depth", least=1), **given),
-                       part.choice("drain", dimensions) if part.given("drain") else None)
+                       _side_or_cycles(part, "drain", dimensions), _side_or_cycles(part, "fill", dimensions))
     registers.finish()
     return unit
+
+
+def _from_format(name: str, part: Fields, technology: int, costs: str,
+                 parts: tuple[dict[str, float], dict[str, float | str], dict[str, float]], found: dict[str, Provenance]) -> None:
+    """Adds the energies that are not given, and the areas where none is, from the figures of the unit's number format."""
+    cycles, energy, area = parts
+    formats = part.text("format"), part.text("accumulate") if part.given("accumulate") else None
+    for operator in cycles:
+        if operator not in energy:
+            cost = arithmetic_energy(operator, formats[0], technology, formats[1])
+            energy[operator] = cost.at(costs)
+            found[f"{name}.energy_pj.{operator}"] = cost.provenance(costs)
+    if area or part.given("area_um2"):
+        return
+    fused = "mac" in cycles
+    circuits = {"elementary" if is_elementary(o) else o: o for o in cycles if not (fused and o in ("mul", "add", "sub"))}
+    for circuit, operator in circuits.items():
+        size = arithmetic_area(operator, formats[0], technology, formats[1])
+        area[circuit] = size.at(costs)
+        found[f"{name}.area_um2.{circuit}"] = size.provenance(costs)
+
+
+def _side_or_cycles(part: Fields, key: str, dimensions: Mapping[str, int]) -> float | str | None:
+    if not part.given(key):
+        return None
+    return part.number(key, least=0) if is_number(part.mapping[key]) else part.choice(key, dimensions)
 
 
 def _numbers(part: Fields, *, least: float = -math.inf, above: float = -math.inf) -> dict[str, float]:
@@ -120,11 +241,14 @@ def _energies(part: Fields, cycles: Mapping[str, float]) -> dict[str, float | st
     return found
 
 
-def _memory(name: str, kind: str, part: Fields, technology: int) -> Memory:
-    costs: dict[str, Any] = _given(part, "read_pj", "write_pj", "area_mm2")
+def _memory(name: str, kind: str, part: Fields, technology: int, costs: str) -> Memory:
+    given: dict[str, Any] = _given(part, "read_pj", "write_pj", "area_mm2")
     size = part.integer("bytes", least=1) if kind == "sram" or part.given("bytes") else None
     bandwidth = part.number("bytes_per_s", above=0) if part.given("bytes_per_s") else None
-    memory = Memory(name, kind, part.integer("row_bits", least=1), size, bandwidth, **costs, technology_nm=technology)
+    factor = {"nominal": 1.0, "low": BAND_FACTOR[0], "high": BAND_FACTOR[1]}[costs]
+    memory = Memory(name, kind, part.integer("row_bits", least=1), size, bandwidth, **given, technology_nm=technology,
+                    **{key: part.integer(key, least=1) for key in ("banks", "ports", "instances") if part.given(key)},
+                    table_factor=factor)
     if kind == "dram" and (memory.read_pj is None or memory.write_pj is None):
         part.fail("read_pj", "a dram needs its energies", None, "give read_pj and write_pj of a row")
     return memory
@@ -134,43 +258,25 @@ def _given(part: Fields, *keys: str) -> dict[str, float]:
     return {key: part.number(key, least=0) for key in keys if part.given(key)}
 
 
-def _check_sources(machine: Machine, top: Fields) -> None:
+def _add_provenance(machine: Machine, numbers: Numbers, found: dict[str, Provenance], source: str, costs: str) -> None:
     known = machine.parameters()
-    for path in machine.sources:
+    for path in numbers.covering:
         if not any(p == path or p.startswith(path + ".") for p in known):
             raise DefinitionError(f"the machine has no such number, got {path!r}; {suggest(path, known)}",
-                                  source=top.source, path="sources")
+                                  source=source, path="sources")
     for path in known:
-        if source_of(machine, path) is None:
+        if path in found:
+            continue
+        if _is_default(numbers.tree, path):
+            found[path] = Provenance("as where none is named: one")
+            continue
+        entry = numbers.of(path)
+        if entry is None or not entry.text:
             raise DefinitionError(f"it has no source, got none for {path!r}; add '{path}: ...' there",
-                                  source=top.source, path="sources")
+                                  source=source, path="sources")
+        found[path] = entry
 
 
-def source_of(machine: Machine, path: str) -> str | None:
-    """Returns where a number is from: the entry of the longest path around it."""
-    parts = path.split(".")
-    for length in range(len(parts), 0, -1):
-        found = machine.sources.get(".".join(parts[:length]))
-        if found is not None:
-            return found
-    return None
-
-
-def _with_settings(raw: Mapping[str, Any], settings: Mapping[str, float], source: str) -> Mapping[str, Any]:
-    changed: dict[str, Any] = _copied(raw)
-    plain = read_machine(raw, source)
-    # An energy that repeats another operator's can be set to a number of its own too.
-    known = (*plain.parameters(), *(f"{u.name}.energy_pj.{o}" for u in plain.units.values() for o in u.cycles))
-    for path, value in settings.items():
-        if path not in known:
-            raise UnknownNameError("parameter", path, known, place=f"--set: machine {plain.id!r}")
-        node = changed
-        *around, last = path.split(".")
-        for segment in around:
-            node = node[segment]
-        node[last] = value
-    return changed
-
-
-def _copied(node: Any) -> Any:
-    return {k: _copied(v) for k, v in node.items()} if isinstance(node, Mapping) else node
+def _is_default(tree: Mapping[str, Any], path: str) -> bool:
+    """Whether a number is one that a memory has without saying so."""
+    return path.rsplit(".", 1)[-1] in ("banks", "ports", "instances") and number_at(tree, path) is None
