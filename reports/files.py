@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from einsum_cascades.errors import FusebenchError
@@ -30,6 +31,22 @@ def output_folder(path: str) -> Path:
         mode = oct(folder.stat().st_mode & 0o777)
         raise OutputError(f"{path}: folder: it cannot be written to, got permissions {mode}; change them")
     return folder
+
+
+def output_file(path: str, suffixes: Sequence[str]) -> Path:
+    """Returns the path of a file to write, which ends in one of some suffixes and whose folder exists.
+
+    Raises: OutputError where it does not, or is a folder.
+    """
+    file = Path(path)
+    if file.suffix.lower() not in suffixes:
+        got = f"suffix {file.suffix!r}" if file.suffix else "no suffix"
+        raise OutputError(f"{path}: file: its name should end in {' or '.join(suffixes)}, got {got}; rename it")
+    if not file.parent.is_dir():
+        raise OutputError(f"{path}: file: its folder should exist, got {str(file.parent)!r}, which does not; make the folder")
+    if file.is_dir():
+        raise OutputError(f"{path}: file: it is a folder, got {file.name!r}; name a file in it, or another name")
+    return file
 
 
 def write_file(path: Path, content: bytes) -> Path:
