@@ -40,7 +40,7 @@ def unfused_design(cascade: Cascade, machine: Machine, shape: Shape) -> Design:
     # A rank that some Einsums walk whole and others in tiles is walked in the same tiles by all.
     partitions = {name: parts for name, parts in found.composites.items() if name in found.ranks}
     nests, bindings, stages = [], [], []
-    for number, (loops, einsums) in enumerate(_groups(found.schedule, frozenset(map(id, cascade.inits)))):
+    for number, (loops, einsums) in enumerate(_groups(found.schedule, frozenset(cascade.inits))):
         placed = {e.name: _placed(cascade, e, machine, extents, _parts(e, partitions)) for e in einsums}
         inner = {}
         for einsum in einsums:
@@ -57,12 +57,12 @@ def unfused_design(cascade: Cascade, machine: Machine, shape: Shape) -> Design:
                   cascade.name, (machine.id,), CascadeMapping(tuple(nests), partitions, instances), sizes, tuple(bindings), tuple(stages))
 
 
-def _groups(steps: tuple[Einsum | Loop, ...], seeds: frozenset[int]) -> Iterator[tuple[tuple[str, ...], tuple[Einsum, ...]]]:
+def _groups(steps: tuple[Einsum | Loop, ...], seeds: frozenset[Einsum]) -> Iterator[tuple[tuple[str, ...], tuple[Einsum, ...]]]:
     """Einsums one by one, but those of a recurrence together in its loop."""
     for step in steps:
         if isinstance(step, Loop):
-            yield (step.rank,), tuple(e for e in _flat(step) if id(e) not in seeds)
-        elif id(step) not in seeds:
+            yield (step.rank,), tuple(e for e in _flat(step) if e not in seeds)
+        elif step not in seeds:
             yield (), (step,)
 
 

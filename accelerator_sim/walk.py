@@ -308,7 +308,8 @@ class Walk:
             else:
                 keep = keep & (least <= 0)
         sums = np.concatenate([[0], np.cumsum(weights[inner])])
-        span_of = np.where(keep & (last >= first), sums[np.maximum(last + 1, 0)] - sums[np.maximum(first, 0)], 0)
+        most = len(sums) - 1
+        span_of = np.where(keep & (last >= first), sums[np.clip(last + 1, 0, most)] - sums[np.clip(first, 0, most)], 0)
         for rank, m in zip(others, mesh, strict=True):
             span_of = span_of * weights[rank][m]
         return int(np.sum(span_of))
