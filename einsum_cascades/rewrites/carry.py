@@ -28,7 +28,7 @@ from einsum_cascades.rewrites.assembly import Assembly, missing
 from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.draft import Draft, following
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates, reductions, substitute, sum_head
-from einsum_cascades.rewrites.iterate import presence
+from einsum_cascades.rewrites.iterate import elements, presence
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import Separation, separation
 from einsum_cascades.rewrites.terms import Deviation, Phase
@@ -179,19 +179,29 @@ class _Carry:
         if powers in self.states:
             return self.states[powers]
         ring = self.parts.ring
-        below = [(p, self.state(p)) for p in _below(powers) if not self._vanishes(p)]
+        below = [(p, self._before(p)) for p in _below(powers) if not self._vanishes(p)]
         ranks = self._ranks(powers)
         step = self._local(powers, ranks)
         name = self.line.name if powers == self.powers else f"{self.line.name}{''.join(map(str, powers))}"
 
         def body(fresh: str) -> Expr:
             terms: list[tuple[int, Expr]] = [(1, step)]
-            for lower, running in ((powers, fresh), *below):
-                slot = Access(running, (Coord(self.rank), *coordinates(self._ranks(lower))))
+            for lower, slot in ((powers, self._slot(fresh, powers)), *below):
                 terms.append((1, product_of(ring, ((1, slot), *self._correction(lower, powers)))))
             return sum_of(ring, terms)
         self.states[powers] = self.draft.iterate("R" + name, self.rank, ranks, body, ring.zero)
         return self.states[powers]
+
+    def _before(self, powers: tuple[int, ...]) -> Expr:
+        """The moment to these powers before the step."""
+        if not any(powers) and not self.phases and not self.term.inner:
+            number = elements(self.draft, self.line, self.rank, Coord(self.rank))
+            if number is not None:
+                return number
+        return self._slot(self.state(powers), powers)
+
+    def _slot(self, name: str, powers: tuple[int, ...]) -> Access:
+        return Access(name, (Coord(self.rank), *coordinates(self._ranks(powers))))
 
     def _ranks(self, powers: tuple[int, ...]) -> tuple[str, ...]:
         """The ranks that moments to these powers depend on; the sum itself has all of its line's."""
@@ -217,24 +227,27 @@ class _Carry:
         line = self.draft.producers[mixture.reference.tensor]
         ring = self.parts.ring
         match line.body:
-            case Call(op=op, args=(Access() as total, Access() as number)) if op == ring.div:
+            case Call(op=op, args=(Access() as total, number)) if op == ring.div:
                 pass
             case _:
                 return False
+        known = elements(self.draft, self.line, self.rank, following(self.rank))
+        return self._is_running(total, "", mixture) and (
+            isinstance(number, Access) and self._is_running(number, self.parts.reduction, mixture)
+            or known is not None and self.draft.canon.same(number, known))
+
+    def _is_running(self, access: Access, merged_by: str, mixture: _Mixture) -> bool:
+        """Whether a tensor is the running sum of what deviates, or the running count of it."""
         deviation = mixture.parts
         assert isinstance(deviation, Deviation)
-        inner = sum_of(ring, deviation.inner)
-        for access, counted in ((total, False), (number, True)):
-            bound = self._running_bound(access.tensor)
-            if bound is None or reduction_by(ring.add) != bound[0] or not isinstance(bound[1], Access):
-                return False
-            local = self.draft.producers[bound[1].tensor]
-            op = local.reduction.op if local.reduction is not None else "sum"
-            if bool(REDUCTIONS[op].merged_by if op in REDUCTIONS else "") != counted \
-                    or {self.rank, *local.reduced_ranks} != set(self.line.reduced_ranks) \
-                    or not self._covers(bound[1], None, inner, mixture):
-                return False
-        return True
+        bound = self._running_bound(access.tensor)
+        if bound is None or bound[0] != self.parts.reduction or not isinstance(bound[1], Access):
+            return False
+        local = self.draft.producers[bound[1].tensor]
+        head = REDUCTIONS.get(local.reduction.op if local.reduction is not None else "sum")
+        return head is not None and head.merged_by == merged_by \
+            and {self.rank, *local.reduced_ranks} == set(self.line.reduced_ranks) \
+            and self._covers(bound[1], None, sum_of(self.parts.ring, deviation.inner), mixture)
 
     def _local(self, powers: tuple[int, ...], ranks: tuple[str, ...]) -> Expr:
         """Returns what one coordinate of the rank adds: the sum over the other ranks, about the reference after it."""

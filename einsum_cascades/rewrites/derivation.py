@@ -9,11 +9,13 @@ from einsum_cascades.ir import Access, Cascade
 from einsum_cascades.rewrites.carry import carry
 from einsum_cascades.rewrites.common_subexpressions import share
 from einsum_cascades.rewrites.defer import defer
+from einsum_cascades.rewrites.editing import reductions
 from einsum_cascades.rewrites.fold import fold, fold_copies
 from einsum_cascades.rewrites.iterate import iterate
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.partition import partition, parts_of
 from einsum_cascades.rewrites.rebase import rebase
+from einsum_cascades.rewrites.regroup import regroup
 from einsum_cascades.rewrites.split import split
 from einsum_cascades.rewrites.stages import Stages
 from einsum_cascades.structure import structure
@@ -54,6 +56,18 @@ def _derived(cascade: Cascade, rank: str, chosen: Mapping[str, int], *, in_tiles
     made.stream(in_tiles)
     made.tidy()
     return made.derived
+
+
+def regrouped(derived: Derived, rank: str) -> Derived:
+    """Returns the cascade with every sum of products over a rank regrouped that can be."""
+    for tensor, reduced in tuple(reductions(derived.cascade)):
+        if reduced != rank or tensor not in structure(derived.cascade).producers:
+            continue
+        try:
+            derived = derived.then("regroup", regroup(derived.cascade, tensor, rank))
+        except IllegalRewriteError:
+            continue
+    return derived.then("fold", fold_copies(derived.cascade))
 
 
 class _Derivation:

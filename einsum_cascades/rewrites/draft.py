@@ -41,11 +41,11 @@ class Draft:
         """Remembers an iterative tensor of the form that :meth:`iterate` makes."""
         seeds = [s for s in self.inits if any(o.tensor == line.name for o in s.outputs)]
         others = bare_ranks(Access("", line.output.indices[1:]))
-        if own.dimension != 0 or own.step != 1 or len(seeds) != 1 or not isinstance(seeds[0].body, Num) or others is None \
+        if own.dimension != 0 or own.step != 1 or len(seeds) != 1 or bare_ranks(Access("", seeds[0].output.indices[1:])) != others or others is None \
                 or len(line.outputs) != 1 or line.reduced_ranks:
             return
         body = replace_reads(line.body, lambda a: replace(a, tensor="") if a.tensor == line.name else a)
-        key = (own.rank, others, self.canon.key(body), seeds[0].body.value,
+        key = (own.rank, others, self.canon.key(body), self.canon.key(seeds[0].body),
                None if line.where is None else self.canon.key(line.where))
         self._known.setdefault(key, line.name)
 
@@ -84,18 +84,19 @@ class Draft:
         known = self._known.get(self._key(names, line.body, line.reduction, line.where))
         return None if known is None or known == line.name else self.producers[known].output
 
-    def iterate(self, name: str, rank: str, others: tuple[str, ...], body: Callable[[str], Expr], seed: float,
+    def iterate(self, name: str, rank: str, others: tuple[str, ...], body: Callable[[str], Expr], seed: Expr | float,
                 where: Expr | None = None) -> str:
         """Adds a tensor that iterates over ``rank`` (its first dimension) and returns its name.
 
         ``body`` gives its right side from that name; slot 0 holds ``seed``. An iteration that says the same is read instead.
         """
         rest = coordinates(others)
-        key = (rank, others, self.canon.key(body("")), seed, None if where is None else self.canon.key(where))
+        start = Num(float(seed)) if isinstance(seed, (int, float)) else seed
+        key = (rank, others, self.canon.key(body("")), self.canon.key(start), None if where is None else self.canon.key(where))
         if key in self._known:
             return self._known[key]
         fresh = self._known[key] = self.names.tensor(name)
-        self.inits.append(Einsum((Access(fresh, (Num(0.0), *rest)),), (Num(seed),)))
+        self.inits.append(Einsum((Access(fresh, (Num(0.0), *rest)),), (start,)))
         self.iterative[fresh] = Iteration(rank, 0, 1)
         self._insert(Einsum((Access(fresh, (following(rank), *rest)),), (body(fresh),), None, where))
         return fresh

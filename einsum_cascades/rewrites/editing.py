@@ -21,6 +21,7 @@ from einsum_cascades.ir import (
     walk,
 )
 from einsum_cascades.rewrites.algebra import flat
+from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.structure import all_accesses, composites, extent_names, outputs, ranks
 
 
@@ -104,6 +105,11 @@ def whole_reads(einsum: Einsum) -> Iterator[Access]:
         yield from outermost(body)
 
 
+def ends_with(line: Einsum, rank: str) -> bool:
+    """Returns whether a value of a line is absent beyond a rank's end because each of its bodies reads along the rank."""
+    return all(any(a.fill is None and Coord(rank) in a.indices for a in outermost(body)) for body in line.bodies)
+
+
 def outermost(expr: Expr) -> Iterator[Access]:
     """Yields the accesses of an expression that stand in no other access."""
     match expr:
@@ -120,6 +126,8 @@ def edited(cascade: Cascade, einsums: Iterable[Einsum], inits: Iterable[Einsum] 
     """Returns the cascade with other lines but the same outputs; lines that none of them needs are left out.
 
     Outputs that are now read are named by ``output``; declarations of what is gone are dropped.
+
+    Raises: IllegalRewriteError where a tensor of a tuple would become an output.
     """
     wanted = outputs(cascade)
     lines, seeds = needed(tuple(einsums), tuple(cascade.inits if inits is None else inits), wanted)
@@ -130,6 +138,10 @@ def edited(cascade: Cascade, einsums: Iterable[Einsum], inits: Iterable[Einsum] 
     bare = replace_lines(cascade, lines, seeds, (), tuple(d for d in cascade.dtypes if d[0] in present),
                          tuple(d for d in cascade.devices if d in named), ())
     found = outputs(bare)
+    extra = next((t for t in found if t not in wanted), None)
+    if extra is not None:
+        raise IllegalRewriteError(f"tensor {extra!r}: nothing reads it any more, got it in a tuple with tensors that are needed; it "
+                                  f"would become an output")
     declared = tuple(t for t in wanted if t not in found or t in cascade.declared_outputs)
     sizes = tuple(s for s in cascade.extents if s[0] in named or s[0] in composites(bare))
     return replace_lines(bare, lines, seeds, declared, bare.dtypes, bare.devices, sizes) if declared or sizes else bare

@@ -15,7 +15,7 @@ from dataclasses import replace
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, Extent, Num, transform
 from einsum_cascades.rewrites.canonical import Canon
-from einsum_cascades.rewrites.editing import bare_ranks, conjunction, edited, map_reads, outermost, substitute
+from einsum_cascades.rewrites.editing import bare_ranks, conjunction, edited, ends_with, map_reads, outermost, substitute
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.support import Support
 from einsum_cascades.structure import structure
@@ -35,14 +35,10 @@ def fold(cascade: Cascade, tensor: str) -> Cascade:
         raise IllegalRewriteError(f"tensor {tensor!r}: it is no plain map, got a reduction, a recurrence or a tuple; fold maps only")
     if tensor in found.outputs:
         raise IllegalRewriteError(f"tensor {tensor!r}: it is an output, got it to fold; fold tensors that nobody asks for")
-    if not all(_bounded(line, r) for r in line.output_ranks):
+    if not all(ends_with(line, r) for r in line.output_ranks):
         raise IllegalRewriteError(f"tensor {tensor!r}: nothing else says how long its ranks are, got a line without such reads; "
                                   f"fold another tensor")
     return edited(cascade, (_into(e, line) for e in cascade.einsums if e is not line), (_into(e, line) for e in cascade.inits))
-
-
-def _bounded(line: Einsum, rank: str) -> bool:
-    return any(i == Coord(rank) for body in line.bodies for a in outermost(body) for i in a.indices)
 
 
 def _into(reader: Einsum, line: Einsum) -> Einsum:

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import offset
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, coords
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, Reduction, coords
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
 from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import ring_of
+from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.draft import Draft, following
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates, reductions
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import mean_parts
 from einsum_cascades.rewrites.split import local, own_conjuncts
+from einsum_cascades.rewrites.support import Condition
 from einsum_cascades.structure import structure
 
 NAME = "iterate"
@@ -116,14 +118,42 @@ class Running:
         ring = ring_of(str(REDUCTIONS[parts[0]].combine))
         assert ring is not None
         assert ring.div is not None
-        slots = []
+        after = following(self.rank)
+        values: list[Expr] = []
         for prefix, op in zip(("S", "C"), parts, strict=True):
-            reduction = Einsum((Access(prefix + line.name, line.output.indices),), line.bodies,
-                               type(line.reduction)(op, line.reduction.ranks), line.where)
-            slots.append(self.reduction(reduction, ranks)[0])
-        after = (following(self.rank), *coordinates(ranks))
-        body = Call(ring.div, (Access(slots[0], after), Access(slots[1], after)))
+            number = elements(self.draft, line, self.rank, after) if op == parts[1] else None
+            if number is None:
+                part = Einsum((Access(prefix + line.name, line.output.indices),), line.bodies,
+                              Reduction(op, line.reduction.ranks), line.where)
+                number = Access(self.reduction(part, ranks)[0], (after, *coordinates(ranks)))
+            values.append(number)
+        body = Call(ring.div, (values[0], values[1]))
         return self.draft.iterate("R" + line.name, self.rank, ranks, lambda _: body, head.identity[0]), ranks
+
+
+def elements(draft: Draft, line: Einsum, rank: str, slot: Expr) -> Expr | None:
+    """Returns how many elements a reduction has had before a slot of ``rank``, where all are present; else None.
+
+    Of a rank in tiles, the tiles before the slot are whole ones, up to the end of the rank.
+    """
+    composites = structure(draft.cascade).composites
+    name, inner = next(((n, parts[1]) for n, parts in composites.items() if parts[0] == rank and len(parts) == 2), (rank, None))
+    tiled = inner is not None and inner in line.reduced_ranks
+    end: dict[Key, Condition] = {}
+    number = slot
+    if tiled and inner is not None:
+        tile = Extent(inner.upper())
+        whole = Call("add", (Call("mul", (Coord(rank), tile)), Coord(inner)))
+        end = draft.support.predicates([Call("lt", (whole, Extent(name.upper())))])
+        number = Call("mul", (slot, tile))
+        if slot != Coord(rank):
+            number = Call("min", (number, Extent(name.upper())))
+    if not draft.support.of_terms(line).keys() <= end.keys():
+        return None
+    for other in line.reduced_ranks:
+        if other != rank and not (tiled and other == inner):
+            number = Call("mul", (number, Extent(other.upper())))
+    return number
 
 
 def _prefix(line: Einsum, rank: str) -> tuple[tuple[Expr, ...], Expr, Expr] | None:

@@ -13,12 +13,12 @@ from einsum_cascades.errors import FusebenchError, UnknownNameError
 from einsum_cascades.extents import known_extents, mentioned
 from einsum_cascades.ir import Cascade
 from einsum_cascades.printing import expr_text
-from einsum_cascades.rewrites.derivation import Derived, derive
+from einsum_cascades.rewrites.derivation import Derived, derive, regrouped
 from einsum_cascades.rewrites.legality import IllegalRewriteError, NoRewriteError
 from einsum_cascades.rewrites.stages import Stages
 from einsum_cascades.structure import structure
 
-_MOST = 24
+_MOST = 10
 """Choices of stages that are tried for one rank: those that rewrite least come first."""
 
 _LONG, _SHORT, _TILE = 256, 32, 32
@@ -68,11 +68,12 @@ def _over(derived: Derived, rank: str, target: int, extents: Mapping[str, int]) 
         except IllegalRewriteError as error:
             failure = error
             continue
-        if made.cascade == cascade or not _reached(made.cascade, rank, target):
-            continue
-        cost = (total_operations(made.cascade, rank, extents), len(made.applied))
-        if best is None or cost < best[:2]:
-            best = (*cost, made)
+        for variant in dict.fromkeys((made, regrouped(made, outer))):
+            if variant.cascade == cascade or not _reached(variant.cascade, rank, target):
+                continue
+            cost = (total_operations(variant.cascade, rank, extents), len(variant.applied))
+            if best is None or cost < best[:2]:
+                best = (*cost, variant)
     if best is not None:
         return Derived(best[2].cascade, (*derived.applied, *best[2].applied))
     if isinstance(failure, IllegalRewriteError):
@@ -82,7 +83,10 @@ def _over(derived: Derived, rank: str, target: int, extents: Mapping[str, int]) 
 
 
 def _choices(cascade: Cascade, rank: str, target: int) -> Iterator[dict[str, int]]:
-    """Yields the sweep of each reduction, at the earliest the one that it could be in; the latest come first."""
+    """Yields the sweep of each reduction, between the first that it can be in and the one that it is in as it stands.
+
+    What rewrites least comes first.
+    """
     def extend(chosen: dict[str, int], done: int) -> Iterator[dict[str, int]]:
         stages = Stages(cascade, rank, chosen)
         if stages.needed > target:
@@ -91,7 +95,7 @@ def _choices(cascade: Cascade, rank: str, target: int) -> Iterator[dict[str, int
             yield chosen
             return
         tensor = stages.reductions[done]
-        for stage in range(target, stages.stage[tensor] - 1, -1):
+        for stage in range(min(target, stages.natural[tensor]), stages.stage[tensor] - 1, -1):
             yield from extend({**chosen, tensor: stage}, done + 1)
     if target == 1:
         yield {}

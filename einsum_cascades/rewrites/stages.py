@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Cascade, Einsum, coords
+from einsum_cascades.ir import Access, Cascade, Einsum, Expr, coords
 from einsum_cascades.rewrites.algebra import ring_of
 from einsum_cascades.rewrites.editing import keeps, outermost
 from einsum_cascades.rewrites.flow import Flow
@@ -41,6 +41,7 @@ class Stages:
         self.chosen = dict(chosen or {})
         self.stage: dict[str, int] = {}
         self.delays: dict[str, Delay] = {}
+        self.natural: dict[str, int] = {}
         self.reductions: list[str] = []
         for line in structure(cascade).order:
             self._line(line)
@@ -85,28 +86,40 @@ class Stages:
         return [a for e in (line, *seeds) for a in e.reads]
 
     def _earliest(self, line: Einsum, reduces: bool) -> int:
+        """The first stage that a line can be of; notes the one that it is of as it stands."""
         last = max(self.stage.values(), default=0) + 1
+        found: int | None = None
         for stage in range(1, last + 1):
-            delay = self._delay(line, reduces, stage)
-            if delay is None:
-                return stage
-            self.delays[line.name] = delay
-        return last
+            late = self._late(line, stage)
+            if not late:
+                self.natural[line.name] = stage
+                return stage if found is None else found
+            if found is None:
+                delay = self._delay(line, reduces, stage, late)
+                if delay is None:
+                    found = stage
+                else:
+                    self.delays[line.name] = delay
+        raise AssertionError("no value is of a later stage than the last")
 
-    def _delay(self, line: Einsum, reduces: bool, stage: int) -> Delay | None:
-        is_outer = self.outer(line.name, stage)
+    def _finder(self, line: Einsum, stage: int) -> Separator:
         ring = ring_of("add", self.cascade)
         assert ring is not None
-        finder = Separator(self.cascade, self.rank, is_outer, ring, line.ranks)
+        return Separator(self.cascade, self.rank, self.outer(line.name, stage), ring, line.ranks)
+
+    def _late(self, line: Einsum, stage: int) -> list[Expr]:
+        """The parts of a line that need a value of this stage or a later one."""
+        finder = self._finder(line, stage)
         parts = [*line.bodies, *conjuncts(line.where), *(i for o in line.outputs for i in o.indices)]
-        late = [p for p in parts if finder.has_outer(p)]
-        if not late:
-            return None
+        return [p for p in parts if finder.has_outer(p)]
+
+    def _delay(self, line: Einsum, reduces: bool, stage: int, late: list[Expr]) -> Delay | None:
+        finder = self._finder(line, stage)
         read = next((a for p in late for a in outermost(p) if self.rank in coords(a) and finder.has_outer(a)), None) \
             or next((a for p in late for a in outermost(p) if self.rank in coords(a)), None)
         if reduces:
             try:
-                separation(self.cascade, line, self.rank, is_outer)
+                separation(self.cascade, line, self.rank, self.outer(line.name, stage))
                 return None
             except InseparableError as error:
                 return Delay(line, read, error.along, error.outer, error.why)

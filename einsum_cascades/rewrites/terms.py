@@ -31,7 +31,7 @@ from einsum_cascades.rewrites.algebra import (
     sum_of,
     whole_power,
 )
-from einsum_cascades.rewrites.editing import Names, bare_ranks, outermost, substitute
+from einsum_cascades.rewrites.editing import Names, bare_ranks, ends_with, outermost, substitute
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.structure import structure
 
@@ -163,8 +163,8 @@ class Separator:
         names = bare_ranks(line.output)
         if len(line.outputs) != 1 or names is None or access.tensor in self.iterative or access.fill is not None:
             raise self.fail(access, "a recurrence, a tuple or a scattered tensor reads it")
-        if not all(isinstance(i, Coord) for i in access.indices):
-            raise self.fail(access, "it is read at a distance")
+        if not all(isinstance(i, Coord) or ends_with(line, r) for r, i in zip(names, access.indices, strict=True)):
+            raise self.fail(access, "it is read at another coordinate, where nothing says whether it exists")
         table: dict[str, Expr] = dict(zip(names, access.indices, strict=True))
         reduced = line.reduced_ranks
         if reduced:
