@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -96,7 +97,10 @@ def _inherited(raw: Mapping[str, Any], source: str, below: tuple[str, ...] = ())
     own: dict[str, Provenance] = {}
     for path in paths_of(tree):
         # What a definition writes itself needs a source of its own: the other's would speak of another number.
-        found = numbers.of(path) if number_at(numbers.tree, path) is not None else numbers.covering.get(path) or base.of(path)
+        found = numbers.of(path) if number_at(numbers.tree, path) is not None else numbers.covering.get(path)
+        if found is None and number_at(numbers.tree, path) is None:
+            theirs = base.of(path)
+            found = theirs and replace(theirs, text=f"{base.tree.get('id', parent)}: {theirs.text}")
         if found is not None:
             own[path] = found
     return Numbers(tree, own, {path: entry for path, entry in numbers.covering.items() if path not in own})

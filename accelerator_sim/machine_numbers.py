@@ -1,0 +1,76 @@
+"""Every number of a machine with its unit, band and source, and the costs that follow from tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from accelerator_sim.costs import SCALING, SMALLEST_NM
+from accelerator_sim.errors import ComponentError
+from accelerator_sim.machine import Machine
+from accelerator_sim.quantities import Quantity
+from accelerator_sim.registers import SOURCE as REGISTERS
+from accelerator_sim.sram import BAND_FACTOR, nodes_of_the_table
+from accelerator_sim.sram import SOURCE as SRAM
+
+_UNITS = {"clock_hz": "Hz", "bytes": "B", "value_bytes": "B", "bytes_per_s": "B/s", "row_bits": "bit", "read_pj": "pJ",
+          "write_pj": "pJ", "area_mm2": "mm2", "area_um2": "um2", "energy_pj": "pJ", "cycles": "cycles", "depth": "values",
+          "fill": "cycles", "drain": "cycles"}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineNumber:
+    """A number by its path; ``follows`` says that a table gives it, and that it can be replaced but stands in no file."""
+
+    path: str
+    value: Quantity
+    unit: str
+    low: float | None
+    high: float | None
+    estimated: bool
+    source: str
+    follows: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return {"path": self.path, "value": self.value, "unit": self.unit, "low": self.low, "high": self.high,
+                "estimated": self.estimated, "follows": self.follows, "source": self.source}
+
+
+def machine_numbers(machine: Machine) -> tuple[MachineNumber, ...]:
+    """Returns every number of a machine, in the order of its definition, each component's costs by table after it."""
+    found = [MachineNumber(path, value, _unit(path), *(known.band or (None, None)), known.estimated, known.text)
+             for path, value in machine.parameters().items() for known in (machine.provenance[path],)]
+    return (*found, *_from_tables(machine))
+
+
+def _unit(path: str) -> str:
+    return next((_UNITS[part] for part in reversed(path.split(".")) if part in _UNITS), "")
+
+
+def _from_tables(machine: Machine) -> Iterator[MachineNumber]:
+    for memory in machine.memories.values():
+        if not memory.tabulated:
+            continue
+        try:
+            cost = memory.cost(memory.row_bits / 8)
+        except ComponentError as reason:
+            yield MachineNumber(f"{memory.name}.read_pj", None, "pJ", None, None, False, f"none: {reason}", True)
+            continue
+        source = SRAM if memory.technology_nm in nodes_of_the_table() else \
+            f"{SRAM}, scaled to {max(memory.technology_nm, SMALLEST_NM)} nm by {SCALING}"
+        for key in ("read_pj", "write_pj", "area_mm2"):
+            if getattr(memory, key) is None:
+                value = getattr(cost, key)
+                # The band is about the table's own figure, of which an end may have been taken already.
+                low, high = (value / memory.table_factor * f for f in BAND_FACTOR) if key != "area_mm2" else (None, None)
+                yield MachineNumber(f"{memory.name}.{key}", value, _UNITS[key], low, high, False, source, True)
+    for unit in machine.units.values():
+        registers = unit.register_file
+        if registers.tabulated:
+            cost_of_a_value = registers.cost(f"{unit.name}.register_file")
+            for key in ("read_pj", "write_pj", "area_um2"):
+                if getattr(registers, key) is None:
+                    yield MachineNumber(f"{unit.name}.register_file.{key}", getattr(cost_of_a_value, key), _UNITS[key], None, None,
+                                        False, REGISTERS, True)
