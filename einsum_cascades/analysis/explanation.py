@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from einsum_cascades.analysis.passes import RankPasses, rank_passes, stages
 from einsum_cascades.analysis.relations import BACKWARD, FOLDED, FORWARD, Order, Relation
 from einsum_cascades.ir import Cascade
 from einsum_cascades.printing import expr_text
+from einsum_cascades.symbols import formula
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def explain(cascade: Cascade) -> list[str]:
     lines = []
     for rank, found in rank_passes(cascade).items():
         own = reasons(found)
-        count = f"{found.count} passes" if own else "1 pass"
+        count = "1 pass" if found.count == formula(1) else f"{found.count} passes"
         unrolled = f", shown for the first generations of {', '.join(found.unrolled)}" if own and found.unrolled else ""
         lines += [f"{rank}: {count}{unrolled}", *map(str, own)]
     return lines
@@ -52,6 +54,7 @@ def reasons(found: RankPasses) -> list[Reason]:
     for relation in found.plan.relations:
         needs.setdefault(group[relation.consumer], []).append(relation)
     wanted = {group[n] for n in found.plan.visits[tensor]} if tensor else set()
+    afterwards = _afterwards(found, wanted, orders)
     made: list[Reason] = []
     for sweep in range(len(orders), 1, -1):
         # The visitors of this sweep, and what they need in it.
@@ -65,7 +68,8 @@ def reasons(found: RankPasses) -> list[Reason]:
                     stack.append(there)
         order = orders[sweep - 2]
         for g in sorted(here):
-            before = [r for r in needs.get(g, ()) if stage[r.producer] == sweep - 1 and not r.shares(order)]
+            before = [r for r in _complete(g, needs, group, afterwards[sweep - 1])
+                      if stage[r.producer] == sweep - 1 and not r.shares(order)]
             own = [r for r in needs.get(g, ()) if group[r.producer] == g]
             for relation in before[:1] or ([] if found.plan.plan.runs[order] >> g & 1 else own[:1]):
                 made.append(Reason(found.rank, sweep, nodes[relation.consumer].name, tensor,
@@ -74,6 +78,30 @@ def reasons(found: RankPasses) -> list[Reason]:
                 # Whoever runs it must have run by then.
                 wanted.add(group[relation.producer])
     return made[::-1]
+
+
+def _afterwards(found: RankPasses, wanted: set[int], orders: tuple[Order, ...]) -> dict[int, int]:
+    """The groups, as bit masks, that run after each sweep and before the next one: they visit nothing."""
+    plan = found.plan.plan
+    visitors = sum(1 << g for g in wanted)
+    done = plan.free(0, visitors)
+    made = {}
+    for sweep, order in enumerate(orders, start=1):
+        ran = plan.run(done, order, plan.every)
+        done = plan.free(ran, visitors)
+        made[sweep] = done & ~ran
+    return made
+
+
+def _complete(g: int, needs: Mapping[int, Sequence[Relation]], group: Mapping[int, int], afterwards: int) -> Iterator[Relation]:
+    """What a group needs of a sweep, directly or through groups that run after it."""
+    for relation in needs.get(g, ()):
+        there = group[relation.producer]
+        if afterwards >> there & 1 and there != g:
+            for further in _complete(there, needs, group, afterwards):
+                yield replace(further, consumer=relation.consumer, read=relation.read, path=(*relation.path, *further.path))
+        else:
+            yield relation
 
 
 def _because(relation: Relation, before: int, order: Order, found: RankPasses) -> str:
