@@ -152,11 +152,12 @@ def cycles_per_point(work: Work) -> Quantity:
 
 def _present(plan: Plan, work: Work, points: Quantity) -> Quantity:
     """The points that predicates leave, of those that are walked."""
-    if not work.frame.conditions:
+    conditions = (*work.frame.conditions, *work.frame.inside)
+    if not conditions:
         return points
     from einsum_cascades.analysis.counting import count
     ranks = tuple(dict.fromkeys(plan.space.whole(p) for p in work.parts))
-    return int(count(ranks, tuple(Condition(c) for c in work.frame.conditions), {}, plan.space.extents).value.constant or 0)
+    return int(count(ranks, tuple(Condition(c) for c in conditions), {}, plan.space.extents).value.constant or 0)
 
 
 def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) -> None:

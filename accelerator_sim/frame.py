@@ -11,7 +11,7 @@ from accelerator_sim.operators import counted
 from accelerator_sim.residency import check_residency
 from einsum_cascades.errors import DesignError, suggest
 from einsum_cascades.indices import composite
-from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, accesses, coords, transform
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, accesses, coords, transform
 from einsum_cascades.mapping import Nest
 from einsum_cascades.structure import structure
 
@@ -56,7 +56,8 @@ class EinsumFrame:
     ``parts`` are those of its iteration space, instances included, ``loops`` all its loops, outer to inner.
     ``operands`` are the distinct reads of its bodies, ``result`` what it writes, ``operators`` how many of each it
     performs at a point, before a unit fuses any; ``sums_product`` says that a sum of products may be fused.
-    ``conditions`` leave out points, over whole ranks; those that depend on data are ``unknown``.
+    ``conditions`` leave out points, over whole ranks, and ``inside`` those where a window leaves its tensor; where some
+    depend on data they are ``unknown``.
     """
 
     einsum: Einsum
@@ -67,6 +68,7 @@ class EinsumFrame:
     operators: Mapping[str, int]
     sums_product: bool
     conditions: tuple[Expr, ...]
+    inside: tuple[Expr, ...]
     unknown: bool
 
     def above(self, nest: Nest, at: str | None) -> tuple[str, ...]:
@@ -166,10 +168,10 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,
                           f"'instances' without it")
     reads = tuple(_operand(cascade, design, place, a) for a in dict.fromkeys(a for b in einsum.bodies for a in accesses(b)))
     operators, sums_product = counted(cascade, einsum)
-    conditions, unknown = _conditions(cascade, einsum, parts)
+    conditions, inside, unknown = _conditions(cascade, einsum, parts)
     return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
                        design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
-                       _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, unknown)
+                       _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, inside, unknown)
 
 
 def _operand(cascade: Cascade, design: Design, place: str, access: Access) -> Operand:
@@ -196,12 +198,17 @@ def folded(expr: Expr) -> Expr:
     return transform(expr, fold)
 
 
-def _conditions(cascade: Cascade, einsum: Einsum, parts: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Expr, ...], bool]:
-    """The predicates that leave out points, and whether there are some that depend on data or on a part of a rank by itself."""
+def _conditions(cascade: Cascade, einsum: Einsum,
+                parts: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Expr, ...], tuple[Expr, ...], bool]:
+    """The predicates that leave out points, with those that keep a window inside its tensor, and whether there are some
+    that depend on data or on a part of a rank by itself."""
     from einsum_cascades.analysis.presence import presence
-    found = [folded(c.expr) for c in presence(cascade)[einsum] if not c.bounds]
-    known = tuple(c for c in found if not accesses(c) and all(r in parts for r in coords(c)))
-    return known, len(known) < len(found)
+    found = [(folded(c.expr), c.bounds) for c in presence(cascade)[einsum]]
+    known = [(c, bounds) for c, bounds in found if not accesses(c) and all(r in parts for r in coords(c))]
+    # That a whole rank stays inside its own extent says nothing.
+    inside = tuple(c for c, bounds in known if bounds and not (isinstance(c, Call) and any(isinstance(x, Coord) for x in c.args)))
+    return (tuple(c for c, bounds in known if not bounds), inside,
+            any(not bounds and (c, bounds) not in known for c, bounds in found))
 
 
 def _unsupported(place: str, got: str, what: str) -> DesignError:

@@ -233,9 +233,6 @@ class Walk:
         weights: dict[str, Any] = {}
         windowed = {r for w in windows for r in coords(w.index)}
         for rank in group:
-            if rank not in self.space.parts:
-                raise DesignError(f"Einsum {self.name!r}: a predicate or window over a part of a rank has no counts, got rank "
-                                  f"{rank!r}; write it over the whole rank")
             outer = self._tiles(rank, loops & skipping if conditions else loops)
             fine = self._tiles(rank, loops)
             coarse[rank] = outer
@@ -263,6 +260,9 @@ class Walk:
 
     def _tiles(self, rank: str, loops: frozenset[str]) -> Tiles:
         """The tiles that loops cut a rank into."""
+        if rank not in self.space.parts:
+            raise DesignError(f"Einsum {self.name!r}: a predicate or window over a part of a rank has no counts, got rank "
+                              f"{rank!r}; write it over the whole rank")
         tiles = whole(int(self.space.extents[rank]))
         parts = self.space.parts[rank]
         last = max((i for i, p in enumerate(parts) if p in loops), default=-1)
