@@ -5,7 +5,7 @@
 * Arithmetic at 45 nm: Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014; areas as given
   with them by Dally (NIPS 2015 tutorial). At 7 nm: Jouppi et al., "Ten lessons from three generations shaped Google's
   TPUv4i", ISCA 2021, table 2. Between the two nodes costs are interpolated in log space, and the low end of the band is
-  what scaling from 45 nm gives; above 45 nm they are scaled. The high end of 16-bit formats at 45 nm is the FuseMax
+  what scaling from 45 nm gives; above 45 nm they are scaled, with a band to the classical law. The high end of 16-bit formats at 45 nm is the FuseMax
   artifact's (Accelergy with Aladdin).
 * Below 7 nm no published rule reaches: components cost what they do at 7 nm, with a band down to half of it.
 """
@@ -126,9 +126,10 @@ def arithmetic_area(operator: str, number_format: str, node_nm: float, accumulat
     return _figure("area", "mul" if operator in _PRODUCTS else "add" if operator in _SUMS else operator, number_format, node_nm)
 
 
-def is_elementary(operator: str) -> bool:
-    """Returns whether an operator is an elementary function, which units share one circuit for."""
-    return operator in _ELEMENTARY
+def circuit_of(operator: str) -> str:
+    """Returns the circuit of a PE that performs an operator: comparisons share one, and so do elementary functions and sums."""
+    return "elementary" if operator in _ELEMENTARY else "compare" if operator in _COMPARISONS else \
+        "add" if operator in _SUMS else operator
 
 
 def sram_cost_at(size_bytes: Quantity, row_bits: Quantity, technology_nm: float, *, name: str = "sram") -> SramCost:
@@ -187,7 +188,7 @@ def _figure(what: str, operator: str, number_format: str, node_nm: float) -> Cos
     if what == "area":
         base = next(row for row in rows if row.area is not None)
         assert base.area is not None
-        found = _scaled(base.area, base.node, node, area_factor)
+        found = _scaled(base.area, base.node, node, area_factor, 2)
     else:
         found = _energy_of(rows, node)
     if node_nm >= SMALLEST_NM:
@@ -203,7 +204,7 @@ def _energy_of(rows: list[_Row], node: float) -> Cost:
     if node in (old.node, new.node):
         return old.energy if node == old.node else new.energy
     if node > old.node:
-        return _scaled(old.energy, old.node, node, energy_factor)
+        return _scaled(old.energy, old.node, node, energy_factor, 3)
     share = math.log(node / new.node) / math.log(old.node / new.node)
     nominal = new.energy.nominal ** (1 - share) * old.energy.nominal ** share
     low = min(nominal, old.energy.low * energy_factor(old.node, node))
@@ -212,11 +213,13 @@ def _energy_of(rows: list[_Row], node: float) -> Cost:
                 f"at least as {SCALING} scale the first", True)
 
 
-def _scaled(cost: Cost, from_nm: float, to_nm: float, factor: Callable[[float, float], float]) -> Cost:
+def _scaled(cost: Cost, from_nm: float, to_nm: float, factor: Callable[[float, float], float], classical: int) -> Cost:
+    """A cost at another node by the published rule; the other end of its band is the classical law (a power of the ratio)."""
     if from_nm == to_nm:
         return cost
-    by = factor(from_nm, to_nm)
-    return cost.times(by, by, by, f"scaled from {from_nm:g} to {to_nm:g} nm by {SCALING}")
+    by, other = factor(from_nm, to_nm), (to_nm / from_nm) ** classical
+    return cost.times(min(by, other), by, max(by, other), f"scaled from {from_nm:g} to {to_nm:g} nm by {SCALING}, with a band to "
+                                                          f"the classical law (power {classical} of the ratio)")
 
 
 def _check_format(number_format: str) -> None:

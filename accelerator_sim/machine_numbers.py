@@ -40,8 +40,11 @@ class MachineNumber:
 
 def machine_numbers(machine: Machine) -> tuple[MachineNumber, ...]:
     """Returns every number of a machine, in the order of its definition, each component's costs by table after it."""
-    found = [MachineNumber(path, value, _unit(path), *(known.band or (None, None)), known.estimated, known.text)
-             for path, value in machine.parameters().items() for known in (machine.provenance[path],)]
+    found = []
+    for path, value in machine.parameters().items():
+        known = machine.provenance[path]
+        low, high = known.band or (None, None)
+        found.append(MachineNumber(path, value, _unit(path), low, high, known.estimated, known.text))
     return (*found, *_from_tables(machine))
 
 
@@ -58,14 +61,14 @@ def _from_tables(machine: Machine) -> Iterator[MachineNumber]:
         except ComponentError as reason:
             yield MachineNumber(f"{memory.name}.read_pj", None, "pJ", None, None, False, f"none: {reason}", True)
             continue
-        source = SRAM if memory.technology_nm in nodes_of_the_table() else \
-            f"{SRAM}, scaled to {max(memory.technology_nm, SMALLEST_NM)} nm by {SCALING}"
+        scaled = memory.technology_nm not in nodes_of_the_table()
+        source = f"{SRAM}, scaled to {max(memory.technology_nm, SMALLEST_NM)} nm by {SCALING}" if scaled else SRAM
         for key in ("read_pj", "write_pj", "area_mm2"):
             if getattr(memory, key) is None:
                 value = getattr(cost, key)
                 # The band is about the table's own figure, of which an end may have been taken already.
                 low, high = (value / memory.table_factor * f for f in BAND_FACTOR) if key != "area_mm2" else (None, None)
-                yield MachineNumber(f"{memory.name}.{key}", value, _UNITS[key], low, high, False, source, True)
+                yield MachineNumber(f"{memory.name}.{key}", value, _UNITS[key], low, high, scaled, source, True)
     for unit in machine.units.values():
         registers = unit.register_file
         if registers.tabulated:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from accelerator_sim.costs import ENDS, arithmetic_area, arithmetic_energy, is_elementary
+from accelerator_sim.costs import ENDS, arithmetic_area, arithmetic_energy, circuit_of
 from accelerator_sim.definition_files import SUFFIXES, definition_files, read_definition
 from accelerator_sim.machine import ComputeUnit, Machine, Memory, RegisterFile
 from accelerator_sim.numbers import Numbers, Provenance, number_at, paths_of, read_numbers, replaced
@@ -160,7 +160,7 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
     if not memories or machine.outermost.kind != "dram":
         top.fail("", "its outermost memory should be a dram", next(iter(memories), None),
                  "put the component with 'kind: dram' before the other memories")
-    _add_provenance(machine, numbers, found, source, costs)
+    _add_provenance(machine, numbers, found, source)
     return machine
 
 
@@ -211,7 +211,7 @@ def _from_format(name: str, part: Fields, technology: int, costs: str,
     if area or part.given("area_um2"):
         return
     fused = "mac" in cycles
-    circuits = {"elementary" if is_elementary(o) else o: o for o in cycles if not (fused and o in ("mul", "add", "sub"))}
+    circuits = {circuit_of(operator): operator for operator in cycles if not (fused and operator in ("mul", "add", "sub"))}
     for circuit, operator in circuits.items():
         size = arithmetic_area(operator, formats[0], technology, formats[1])
         area[circuit] = size.at(costs)
@@ -262,11 +262,12 @@ def _given(part: Fields, *keys: str) -> dict[str, float]:
     return {key: part.number(key, least=0) for key in keys if part.given(key)}
 
 
-def _add_provenance(machine: Machine, numbers: Numbers, found: dict[str, Provenance], source: str, costs: str) -> None:
+def _add_provenance(machine: Machine, numbers: Numbers, found: dict[str, Provenance], source: str) -> None:
     known = machine.parameters()
+    valid = (*known, *machine.units, *machine.memories)
     for path in numbers.covering:
         if not any(p == path or p.startswith(path + ".") for p in known):
-            raise DefinitionError(f"the machine has no such number, got {path!r}; {suggest(path, known)}",
+            raise DefinitionError(f"the machine has no such number, got {path!r}; {suggest(path, valid)}",
                                   source=source, path="sources")
     for path in known:
         if path in found:

@@ -36,24 +36,30 @@ _DEFINITIONS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {"machine": _ma
 
 
 @click.command(epilog="Examples: fusebench show attention:1pass; fusebench show attention:3pass --rank m --out attention.svg; "
-                      "fusebench show machine fusemax")
+                      "fusebench show machine h100 --numbers")
 @click.argument("what", metavar="CASCADE | machine|design|workload")
 @click.argument("name", required=False)
 @click.option("--rank", metavar="RANK", help="Rank whose passes are shown; otherwise the one with most passes.")
 @click.option("--out", metavar="FILE", help="Draw the cascade's graph, coloured by pass, into an .svg or .png file.")
 @click.option("--latex", is_flag=True, help="Print the cascade as LaTeX (package amsmath).")
+@click.option("--numbers", is_flag=True, help="Of a machine: every number with its unit, band and source.")
 @json_option
-def command(what: str, name: str | None, rank: str | None, out: str | None, latex: bool, as_json: bool) -> None:
+def command(what: str, name: str | None, rank: str | None, out: str | None, latex: bool, numbers: bool, as_json: bool) -> None:
     """Show a CASCADE with its graph and passes, or a machine, design or workload by its NAME or its file.
 
     The graph has a row for each Einsum, and a lane for each tensor from where it is made to where it is last read.
     A dotted lane is what an iteration carries over.
     """
+    if numbers and what != "machine":
+        raise click.UsageError(f"--numbers is for a machine, got {what!r}", click.get_current_context())
     if what in _DEFINITIONS:
         if name is None:
             raise click.UsageError(f"the {what}'s name is missing, got nothing", click.get_current_context())
         if given := [option for option, value in (("--rank", rank), ("--out", out), ("--latex", latex)) if value]:
             raise click.UsageError(f"a {what} has no graph, got {given[0]}", click.get_current_context())
+        if numbers:
+            _show_numbers(name, as_json)
+            return
         definition = _DEFINITIONS[what](name)
         emit(definition, as_json, lambda: _yaml(definition))
     elif name is not None:
@@ -75,6 +81,19 @@ def _show(found: NamedCascade, rank: str | None, out: str | None, latex: bool, a
         from reports.dag_figure import picture
         document["file"] = write_file(file, picture(graph, file.suffix))
     emit(document, as_json, lambda: document["latex"] if latex else _text(found, document, graph))
+
+
+def _show_numbers(name: str, as_json: bool) -> None:
+    from accelerator_sim.machine_numbers import machine_numbers
+    from accelerator_sim.machines import load_machine
+    found = [number.to_dict() for number in machine_numbers(load_machine(name))]
+
+    def text() -> str:
+        from reports.tables import table
+        columns = ("path", "value", "unit", "low", "high", "source")
+        rows = [[("estimated: " if n["estimated"] else "") + n[c] if c == "source" else n[c] for c in columns] for n in found]
+        return table(columns, rows)
+    emit(found, as_json, text)
 
 
 def _yaml(definition: Mapping[str, Any]) -> str:
