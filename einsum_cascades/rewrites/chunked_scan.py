@@ -18,6 +18,7 @@ homomorphism makes of a sum (exp(d)) is multiplied up as that of the sum.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, Reduction, coords, unique
 from einsum_cascades.operators import REDUCTIONS, map_operator
@@ -42,10 +43,21 @@ def chunked_scan(cascade: Cascade, tensor: str) -> Cascade:
     Raises: IllegalRewriteError where its step is not linear and diagonal, or a reader is no sum of products of it.
     """
     made = recurrence(cascade, tensor)
+    head = REDUCTIONS.get(made.reduction)
+    if made.coefficient is None and head is not None and head.combine == REDUCTIONS["sum"].combine:
+        made = replace(made, coefficient=Num(1.0))
     if made.coefficient is None or tensor in structure(cascade).outputs:
         raise IllegalRewriteError(f"tensor {tensor!r}: it is no linear recurrence that other lines read, got one by "
                                   f"{made.reduction!r} or an output; use the associative scan, or read the slots that are wanted")
-    return _Chunks(cascade, made).made()
+    if made.coefficient == Num(0.0):
+        raise IllegalRewriteError(f"tensor {tensor!r}: a step does not depend on the one before, got a coefficient of 0; there is no "
+                                  f"state to carry")
+    result = _Chunks(cascade, made).made()
+    outer, inner = parts_of(made.rank)
+    if structure(result).composites.get(made.rank) != (outer, inner):
+        raise IllegalRewriteError(f"rank {made.rank!r}: nothing is read at {outer}*{inner.upper()} + {inner}, got no tensor along the "
+                                  f"whole rank; its extent would be lost")
+    return result
 
 
 class _Chunks:

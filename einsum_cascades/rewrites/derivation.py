@@ -22,15 +22,26 @@ from einsum_cascades.structure import structure
 
 
 @dataclass(frozen=True)
+class Step:
+    """A rewrite that was applied, and where: a tensor, a rank, both ("AV over m"), or nowhere in particular."""
+
+    name: str
+    site: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.site}".rstrip()
+
+
+@dataclass(frozen=True)
 class Derived:
-    """A cascade and the names of the rewrites that led to it."""
+    """A cascade and the rewrites that led to it."""
 
     cascade: Cascade
-    applied: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
 
-    def then(self, name: str, cascade: Cascade) -> Derived:
+    def then(self, name: str, cascade: Cascade, site: str = "") -> Derived:
         """Returns the cascade after one more rewrite; one that changes nothing is not counted."""
-        return self if cascade == self.cascade else Derived(cascade, (*self.applied, name))
+        return self if cascade == self.cascade else Derived(cascade, (*self.steps, Step(name, site)))
 
 
 def derive(cascade: Cascade, rank: str, chosen: Mapping[str, int]) -> Derived:
@@ -51,7 +62,7 @@ def derive(cascade: Cascade, rank: str, chosen: Mapping[str, int]) -> Derived:
 
 
 def _derived(cascade: Cascade, rank: str, chosen: Mapping[str, int], *, in_tiles: bool) -> Derived:
-    made = _Derivation(Derived(cascade, ()), rank, chosen)
+    made = _Derivation(Derived(cascade), rank, chosen)
     made.free()
     made.stream(in_tiles)
     made.tidy()
@@ -64,7 +75,7 @@ def regrouped(derived: Derived, rank: str) -> Derived:
         if reduced != rank or tensor not in structure(derived.cascade).producers:
             continue
         try:
-            derived = derived.then("regroup", regroup(derived.cascade, tensor, rank))
+            derived = derived.then("regroup", regroup(derived.cascade, tensor, rank), f"{tensor} over {rank}")
         except IllegalRewriteError:
             continue
     return derived.then("fold", fold_copies(derived.cascade))
@@ -83,13 +94,16 @@ class _Derivation:
     def stages(self) -> Stages:
         return Stages(self.cascade, self.rank, self.chosen)
 
-    def apply(self, name: str, rewrite: Callable[[Cascade], Cascade]) -> bool:
-        """Applies a rewrite where it is legal, and says whether it was."""
+    def apply(self, name: str, made: Cascade, *site: str) -> None:
+        """Notes a rewrite that was applied."""
+        self.derived = self.derived.then(name, made, " over ".join(site))
+
+    def apply_where_legal(self, name: str, rewrite: Callable[..., Cascade], *site: str) -> None:
+        """Applies a rewrite unless it is not legal."""
         try:
-            self.derived = self.derived.then(name, rewrite(self.cascade))
+            self.apply(name, rewrite(self.cascade, *site), *site)
         except IllegalRewriteError:
-            return False
-        return True
+            return
 
     # --- factors and references ---
 
@@ -108,10 +122,12 @@ class _Derivation:
             before = set(structure(self.cascade).producers)
             if parts.mixes and self._rebases(tensor, is_outer):
                 made = rebase(self.cascade, tensor, self.rank, is_outer)
-                self.derived = self.derived.then("rebase", made) if not parts.defers else Derived(
-                    made, (*self.derived.applied, "defer", "rebase"))
+                if parts.defers:
+                    steps = (*self.derived.steps, Step("defer", f"{tensor} over {self.rank}"))
+                    self.derived = Derived(self.cascade, steps)
+                self.apply("rebase", made, tensor, self.rank)
             elif parts.defers:
-                self.derived = self.derived.then("defer", defer(self.cascade, tensor, self.rank, is_outer))
+                self.apply("defer", defer(self.cascade, tensor, self.rank, is_outer), tensor, self.rank)
             for new in set(structure(self.cascade).producers) - before:
                 self.chosen[new] = stage
 
@@ -142,15 +158,15 @@ class _Derivation:
             return
         rank = self.rank
         if in_tiles:
-            self.derived = self.derived.then("partition", partition(self.cascade, rank))
+            self.apply("partition", partition(self.cascade, rank), rank)
             rank = parts_of(rank)[0]
         for tensor in references:
-            self.apply("split", lambda c, t=tensor: split(c, t, rank))  # type: ignore[misc]
-            self.derived = self.derived.then("iterate", iterate(self.cascade, tensor, rank))
+            self.apply_where_legal("split", split, tensor, rank)
+            self.apply("iterate", iterate(self.cascade, tensor, rank), tensor, rank)
         slots = frozenset(self._slot(t) for t in references)
-        self.derived = self.derived.then("fold", fold_copies(self.cascade))
+        self.apply("fold", fold_copies(self.cascade))
         for tensor in carried:
-            self.derived = self.derived.then("carry", carry(self.cascade, tensor, rank, slots))
+            self.apply("carry", carry(self.cascade, tensor, rank, slots), tensor, rank)
 
     def _slot(self, tensor: str) -> str:
         """The iterative tensor that holds the running value of a reference."""
@@ -162,13 +178,13 @@ class _Derivation:
 
     def tidy(self) -> None:
         """Folds copies and lines that only one other reads, and computes once what new lines share."""
-        self.derived = self.derived.then("fold", fold_copies(self.cascade))
+        self.apply("fold", fold_copies(self.cascade))
         for line in self.cascade.einsums:
             reads = [a.tensor for e in (*self.cascade.einsums, *self.cascade.inits) for a in e.reads]
             if line.name not in self.given and reads.count(line.name) == 1 and self._plain(line.name):
-                self.apply("fold", lambda c, t=line.name: fold(c, t))  # type: ignore[misc]
+                self.apply_where_legal("fold", fold, line.name)
         new = [e.name for e in self.cascade.einsums if self.given.get(e.name) != e]
-        self.derived = self.derived.then("common-subexpressions", share(self.cascade, new))
+        self.apply("common-subexpressions", share(self.cascade, new))
 
     def _plain(self, name: str) -> bool:
         """Whether a line is a map without what iterates: one that stands after a sweep."""

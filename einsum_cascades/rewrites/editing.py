@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from einsum_cascades.errors import NotationError
 from einsum_cascades.ir import (
     Access,
     Call,
@@ -150,8 +151,15 @@ def edited(cascade: Cascade, einsums: Iterable[Einsum], inits: Iterable[Einsum] 
 def replace_lines(cascade: Cascade, einsums: tuple[Einsum, ...], inits: tuple[Einsum, ...], declared: tuple[str, ...],
                   dtypes: tuple[tuple[str, str], ...], devices: tuple[str, ...],
                   extents: tuple[tuple[str, int], ...]) -> Cascade:
-    """Returns a cascade of these lines and declarations with the operators and the name of another."""
-    return Cascade(einsums, inits, declared, dtypes, devices, cascade.operators, extents, cascade.name)
+    """Returns a cascade of these lines and declarations with the operators and the name of another.
+
+    Raises: IllegalRewriteError where that is no valid cascade.
+    """
+    try:
+        return Cascade(einsums, inits, declared, dtypes, devices, cascade.operators, extents, cascade.name)
+    except NotationError as error:
+        # An expression that is too deep, or a rank that nothing else says the extent of.
+        raise IllegalRewriteError(f"cascade: the rewrite would make it none, got: {error}") from error
 
 
 def needed(einsums: tuple[Einsum, ...], inits: tuple[Einsum, ...],

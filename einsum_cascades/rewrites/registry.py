@@ -12,6 +12,7 @@ from pathlib import Path
 from einsum_cascades.errors import UnknownNameError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.structure import structure
 
 Site = tuple[str, ...]
 """Where a rewrite applies: a tensor and a rank, a tensor, a rank, or nothing for the cascade as a whole."""
@@ -28,6 +29,21 @@ class Rewrite:
     apply: Callable[..., Cascade]
     candidates: Callable[[Cascade], Iterable[Site]]
     summary: str
+
+    def at(self, cascade: Cascade, site: Site) -> Cascade:
+        """Returns the cascade after the rewrite at a site.
+
+        Raises: IllegalRewriteError where it is not legal; UnknownNameError for a tensor or a rank that does not exist.
+        """
+        known = {*structure(cascade).producers, *structure(cascade).ranks}
+        for name in site:
+            if name not in known:
+                raise UnknownNameError("tensor or rank", name, known, place=f"rewrite {self.name!r}")
+        takes = {len(candidate) for candidate in self.candidates(cascade)}
+        if takes and len(site) not in takes:
+            raise IllegalRewriteError(f"rewrite {self.name!r}: its site has {min(takes)} part{'s' if min(takes) != 1 else ''}, got "
+                                      f"{len(site)}; give a tensor and a rank, a tensor, or a rank, as {self.summary.lower()}")
+        return self.apply(cascade, *site)
 
     def sites(self, cascade: Cascade) -> Iterator[Site]:
         """Yields the candidates where the rewrite is legal and changes something."""
@@ -51,12 +67,12 @@ def rewrites() -> Mapping[str, Rewrite]:
     return dict(sorted(found.items()))
 
 
-def apply(cascade: Cascade, name: str, *site: str) -> Cascade:
-    """Returns the cascade after one rewrite at a site.
+def find(name: str) -> Rewrite:
+    """Returns the rewrite of a name.
 
-    Raises: UnknownNameError for a rewrite that does not exist; IllegalRewriteError where it is not legal.
+    Raises: UnknownNameError for one that does not exist.
     """
     known = rewrites()
     if name not in known:
         raise UnknownNameError("rewrite", name, known)
-    return known[name].apply(cascade, *site)
+    return known[name]

@@ -36,7 +36,7 @@ def search(cascade: Cascade, target: int, over: str | None, extents: Mapping[str
         raise UnknownNameError("rank", over, every, place=cascade.name)
     parts = {p for names in found.composites.values() for p in names}
     targets = (over,) if over is not None else tuple(r for r in every if r not in parts)
-    derived = Derived(cascade, ())
+    derived = Derived(cascade)
     for _ in range(2 * len(targets)):
         missed = [r for r in targets if not _reached(derived.cascade, r, target)]
         if not missed:
@@ -71,11 +71,11 @@ def _over(derived: Derived, rank: str, target: int, extents: Mapping[str, int]) 
         for variant in dict.fromkeys((made, regrouped(made, outer))):
             if variant.cascade == cascade or not _reached(variant.cascade, rank, target):
                 continue
-            cost = (total_operations(variant.cascade, rank, extents), len(variant.applied))
+            cost = (total_operations(variant.cascade, rank, extents), len(variant.steps))
             if best is None or cost < best[:2]:
                 best = (*cost, variant)
     if best is not None:
-        return Derived(best[2].cascade, (*derived.applied, *best[2].applied))
+        return Derived(best[2].cascade, (*derived.steps, *best[2].steps))
     if isinstance(failure, IllegalRewriteError):
         raise NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got "
                              f"{counted_passes(cascade)[rank]}; {failure}", rank=rank, read=failure.read)
