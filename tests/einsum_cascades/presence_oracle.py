@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 
 from einsum_cascades.dependencies import Loop
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, accesses, coords
 from einsum_cascades.structure import structure
-from tests.einsum_cascades.pass_oracle import parts_of, value_of
+from tests.einsum_cascades.point_oracle import parts_of, value_of
 
 At = Mapping[str, int]
 
@@ -104,7 +103,3 @@ def _support(access: Access, dims: tuple[int, ...], elements: set[tuple[int, ...
         yield Part(frozenset(r for i in indices for r in coords(i)),
                    lambda at: tuple(value_of(i, at, extents) for i in indices) not in elements)
 
-
-def size(extents: Mapping[str, int], ranks: tuple[str, ...]) -> int:
-    """Returns how many points there are with nothing absent."""
-    return prod(extents[r] for r in ranks)

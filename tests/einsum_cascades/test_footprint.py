@@ -12,7 +12,7 @@ from einsum_cascades.analysis.passes import rank_passes
 from einsum_cascades.ir import Cascade, Coord, accesses
 from einsum_cascades.notation import parse
 from einsum_cascades.structure import structure
-from tests.einsum_cascades.pass_oracle import value_of
+from tests.einsum_cascades.point_oracle import value_of
 from tests.einsum_cascades.presence_oracle import points
 from tests.einsum_cascades.strategies import Sample, random_sample
 from tests.einsum_cascades.test_passes import DEFERRED, LOCAL, ONE_PASS, SINKHORN, THREE_PASS
@@ -45,8 +45,8 @@ CASES = {
     "what both sides touch": ("G[] = X[k] where k < K - 1; Z[k] = X[k] * G[] where k >= 2", {"X": "max(0, K - 3)"}),
     "two ranks held": ("G[] = sum[k, j] X[k,j]; Z[k,j] = X[k,j] * G[]", {"X": "J*K"}),
     "a part of a window": (
-        "S[p,j] = Q[p] * K[clamp(p - J//2, 0, M - J) + j]; G[p] = max[j] S[p,j]\n"
-        "N[p,j] = exp(S[p,j] - G[p]) * K[clamp(p - J//2, 0, M - J) + j]", {"S": "J", "K": "min(J, M)"}),
+        ("S[p,j] = Q[p] * K[clamp(p - J//2, 0, M - J) + j]; G[p] = max[j] S[p,j]\n"
+        "N[p,j] = exp(S[p,j] - G[p]) * K[clamp(p - J//2, 0, M - J) + j]"), {"S": "J", "K": "min(J, M)"}),
     "a gather after a top-k": ("I[p,j] = topk[m; j](S[p,m]); T[p,j] = S[p,I[p,j]]", {"S": "M"}),
     "what data filters": ("G[p] = max[m] S[p,m] where Mask[p,m] > 0; N[p,m] = exp(S[p,m] - G[p]) where Mask[p,m] > 0",
                           {"S": "M?", "Mask": "M?"}),

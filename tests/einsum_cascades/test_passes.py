@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -98,12 +98,12 @@ LITERATURE = {
     "local statistics": (LOCAL, {"m1": 2, "m0": 2, "m": 2, "p": 1, "e": 1, "f": 1}),
     "C1": ("Y[] = A[k] * B[k]; Z[] = Y[] * A[k]", {"k": 2}),
     "C2": ("Y[] = A[k] * B[k]; X[] = A[k]; Z[] = Y[] * X[]", {"k": 1}),
-    "C3": ("init RY[0] = 0; init RZ[0] = 0; RY[i+1] = RY[i] + A[i] * B[i]\n"
-           "RZ[i+1] = RZ[i] * RY[i+1] / RY[i] + RY[i+1] * A[i]; Z[] = RZ[I]", {"i": 1}),
+    "C3": (("init RY[0] = 0; init RZ[0] = 0; RY[i+1] = RY[i] + A[i] * B[i]\n"
+           "RZ[i+1] = RZ[i] * RY[i+1] / RY[i] + RY[i+1] * A[i]; Z[] = RZ[I]"), {"i": 1}),
     "layer norm": ("Mu[p] = mean[e] X[p,e]; Sq[p] = var[e] X[p,e]\nY[p,e] = (X[p,e] - Mu[p]) * rsqrt(Sq[p]) * G[e]",
                    {"p": 1, "e": 2}),
-    "layer norm, centred first": ("Mu[p] = mean[e] X[p,e]; D[p,e] = X[p,e] - Mu[p]; V[p] = mean[e] D[p,e] * D[p,e]\n"
-                                  "Y[p,e] = D[p,e] * rsqrt(V[p])", {"p": 1, "e": 3}),
+    "layer norm, centred first": (("Mu[p] = mean[e] X[p,e]; D[p,e] = X[p,e] - Mu[p]; V[p] = mean[e] D[p,e] * D[p,e]\n"
+                                  "Y[p,e] = D[p,e] * rsqrt(V[p])"), {"p": 1, "e": 3}),
     "double softmax": ("""
         G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p]); D[p] = N[p,m]; A[p,m] = N[p,m] / D[p]
         G2[p] = max[m] A[p,m]; N2[p,m] = exp(A[p,m] - G2[p]); D2[p] = N2[p,m]; A2[p,m] = N2[p,m] / D2[p]
@@ -226,17 +226,15 @@ def _renamed(cascade: Cascade) -> Cascade:
 @settings(max_examples=150, deadline=None)
 @given(random_cascade())
 def test_renaming_changes_nothing(cascade: Cascade) -> None:
-    stem = re.compile(r"([A-Za-z]+)(\d*)")
-    counted = {f"z{rank}": count for rank, count in passes(cascade).items()}
-    assert stem.fullmatch("m1") and passes(_renamed(cascade)) == counted
+    assert passes(_renamed(cascade)) == {f"z{rank}": count for rank, count in passes(cascade).items()}
 
 
 @settings(max_examples=150, deadline=None)
 @given(random_cascade(), st.randoms(use_true_random=False))
-def test_order_of_lines_changes_nothing(cascade: Cascade, random: object) -> None:
+def test_order_of_lines_changes_nothing(cascade: Cascade, random: Random) -> None:
     einsums, inits = list(cascade.einsums), list(cascade.inits)
-    random.shuffle(einsums)  # type: ignore[attr-defined]
-    random.shuffle(inits)  # type: ignore[attr-defined]
+    random.shuffle(einsums)
+    random.shuffle(inits)
     shuffled = Cascade(tuple(einsums), tuple(inits), cascade.declared_outputs, operators=cascade.operators)
     assert passes(shuffled) == passes(cascade)
 
@@ -264,13 +262,13 @@ def test_explanation_of_three_passes() -> None:
 
 def test_explanation_of_opposite_scans() -> None:
     lines = explain(parse(TABLE["two opposite scans, combined"][0]))
-    assert lines == ["k: 2 passes", "k: sweep 2: R visits X again: it reads R[k+1], so that it has to go backwards over k, "
-                                    "and sweep 1 goes forwards"]
+    assert lines == ["k: 2 passes", ("k: sweep 2: R visits X again: it reads R[k+1], so that it has to go backwards over k, "
+                                    "and sweep 1 goes forwards")]
 
 
 def test_explanation_names_the_way() -> None:
     found = reasons(rank_passes(parse(ONE_PASS))["m0"])
-    assert [(r.einsum, r.read if False else r.producer, r.path, r.sweep) for r in found] == [("SLN", "LM", ("RM", "LM"), 2)]
+    assert [(r.einsum, r.producer, r.path, r.sweep) for r in found] == [("SLN", "LM", ("RM", "LM"), 2)]
     assert "where LM runs and feeds it by way of RM" in str(found[0])
 
 

@@ -15,8 +15,10 @@ from einsum_cascades.errors import ExtentError, NotationError
 from einsum_cascades.extents import mentioned, resolve_extents
 from einsum_cascades.ir import Call, Cascade, Coord, Expr, walk
 from einsum_cascades.notation import parse
+from einsum_cascades.printing import to_text
 from einsum_cascades.structure import structure
-from tests.einsum_cascades.pass_oracle import expand, held_of, leaves_of, passes_of
+from tests.einsum_cascades.pass_oracle import held_of, leaves_of, passes_of
+from tests.einsum_cascades.point_oracle import expand
 from tests.einsum_cascades.strategies import random_cascade
 from tests.einsum_cascades.test_passes import DEFERRED, LITERATURE, LOCAL, ONE_PASS, SINKHORN, TABLE, THREE_PASS
 
@@ -50,12 +52,12 @@ def agree(cascade: Cascade, rank: str, extents: dict[str, int], *, loose: int = 
         return False
     counted = passes(cascade, extents)[rank]
     assert isinstance(counted, int)
-    assert least <= counted <= most, f"{rank}: {counted} passes, by brute force {least} to {most}"
+    assert least <= counted <= most, f"{rank}: {counted} passes, by brute force {least} to {most}\n{to_text(cascade)}"
     certain, possible = held_of(cascade, extents, rank, lag=loose), held_of(cascade, extents, rank)
     if certain is not None and possible is not None:
         held = {(tensor, d) for tensor, found in live_footprint(cascade).items() for d, ranks in enumerate(found.held)
                 if rank in ranks}
-        assert certain <= held <= possible
+        assert certain <= held <= possible, f"{rank}\n{to_text(cascade)}"
     return True
 
 
@@ -139,7 +141,7 @@ def compares_itself(expr: Expr) -> bool:
                for e in walk(expr))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(random_cascade(5), st.data())
 def test_random_cascades(cascade: Cascade, data: Any) -> None:
     assume(not any(e.where is not None and compares_itself(e.where) for e in cascade.einsums))
@@ -186,7 +188,7 @@ class Lines:
                 self.lines.append(f"G{n}[] = {self.one('sum', 'max')}[k] {self.vector()}{self.gate()}")
                 self.scalars.append(f"G{n}")
             case "filter":
-                where = self.one("k < 2", "k >= 2", "k > 0", "k < K - 1", "k >= K - 2")
+                where = self.one("k < 3", "k >= 2", "k > 0", "k < K - 1", "k >= K - 3")
                 self.lines.append(f"G{n}[] = sum[k] {self.vector()}{self.gate()} where {where}")
                 self.scalars.append(f"G{n}")
             case "forward" | "backward":
@@ -232,7 +234,7 @@ def pass_cascade(draw: Callable[[Any], Any]) -> Cascade:
     return cascade
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(pass_cascade())
 def test_random_reads(cascade: Cascade) -> None:
     agree(cascade, "k", dict.fromkeys(mentioned(cascade), LONG))

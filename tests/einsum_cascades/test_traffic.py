@@ -15,7 +15,7 @@ from einsum_cascades.ir import Cascade, Coord, accesses
 from einsum_cascades.loading import load
 from einsum_cascades.notation import parse
 from einsum_cascades.structure import structure
-from tests.einsum_cascades.pass_oracle import value_of
+from tests.einsum_cascades.point_oracle import value_of
 from tests.einsum_cascades.presence_oracle import points
 from tests.einsum_cascades.strategies import Sample, random_sample
 from tests.einsum_cascades.test_operations import GOLDEN, golden_extents
