@@ -65,7 +65,8 @@ class StageCounts:
     ``memories``: memory to tensor to :class:`Access`. ``registers``: Einsum to its own accesses; ``transfers``: what
     passes between units, by tensor, as the accesses of the sending and the receiving unit. ``operations``: Einsum
     to operator to count. ``steps``: Einsum to the steps that its unit takes, one point of every PE at a time;
-    ``cycles``: the steps times the cycles of a point; ``busy``: PE-cycles.
+    ``cycles``: Einsum to unit to its cycles, steps times the cycles of a point (what another unit performs is spread
+    over all of its PEs); ``busy``: the same in PE-cycles.
     """
 
     memories: Mapping[str, Mapping[str, Access]]
@@ -73,8 +74,8 @@ class StageCounts:
     transfers: tuple[Transfer, ...]
     operations: Mapping[str, Mapping[str, Quantity]]
     steps: Mapping[str, Quantity]
-    cycles: Mapping[str, Quantity]
-    busy: Mapping[str, Quantity]
+    cycles: Mapping[str, Mapping[str, Quantity]]
+    busy: Mapping[str, Mapping[str, Quantity]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +125,8 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
     counter = _Counter(plan, stage)
     operations: dict[str, dict[str, Quantity]] = {}
     steps: dict[str, Quantity] = {}
-    cycles: dict[str, Quantity] = {}
-    busy: dict[str, Quantity] = {}
+    cycles: dict[str, dict[str, Quantity]] = {}
+    busy: dict[str, dict[str, Quantity]] = {}
     for number in stage.nests:
         for work in plan.works[number]:
             points = work.walk.points()
@@ -133,8 +134,12 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
             each = cycles_per_point(work)
             present = _present(plan, work, points)
             steps[work.name] = here
-            cycles[work.name] = here * each
-            busy[work.name] = present * each
+            cycles[work.name] = {work.unit.name: here * each}
+            busy[work.name] = {work.unit.name: present * each}
+            for operator, unit in work.elsewhere.items():
+                spent = present * work.operators.get(operator, 0) * unit.cycles[operator]
+                cycles[work.name][unit.name] = cycles[work.name].get(unit.name, 0) + spent / unit.pes
+                busy[work.name][unit.name] = busy[work.name].get(unit.name, 0) + spent
             operations[work.name] = {op: present * n for op, n in work.operators.items()}
             _count_work(counter, number, work, points)
         _merge(counter, number)
@@ -142,10 +147,10 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
 
 
 def cycles_per_point(work: Work) -> Quantity:
-    """Returns the cycles that a PE spends on one point of an Einsum."""
+    """Returns the cycles that a PE of an Einsum's own unit spends on one point."""
     total: Quantity = 0
     for operator, n in work.operators.items():
-        if operator not in work.absorbed:
+        if operator not in work.absorbed and operator not in work.elsewhere:
             total = total + n * work.unit.cycles[operator]
     return total
 
@@ -166,6 +171,7 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
     for operand in work.operands:
         holder = _holder(counter, number, work, operand.tensor)
         if holder is None:
+            _check_there(counter.plan, work, operand.tensor, walk.returning(operand, work.loops))
             _transfer(counter, work, operand)
             continue
         counter.at(holder, operand.tensor).add(reads=walk.moved(operand, work.loops))
@@ -176,9 +182,9 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
     # A running sum is read back at every point but the first after it began.
     registers.add(reads=points - walk.delivered(result, work.loops))
     holder = _home(counter, number, result.tensor)
-    back = written - walk.distinct(result, work.loops)
+    back = walk.returning(result, work.loops)
     if holder is None:
-        _check_complete(counter.plan, work, back)
+        _check_there(counter.plan, work, result.tensor, back)
     else:
         counter.at(holder, result.tensor).add(reads=back, writes=written)
         # What comes back goes to one of the PEs that share the result; the others begin anew.
@@ -187,12 +193,13 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
     counter.registers[work.name] = registers
 
 
-def _check_complete(plan: Plan, work: Work, back: Quantity) -> None:
-    """A result that stays in registers must not come back: they hold one tile of it."""
+def _check_there(plan: Plan, work: Work, tensor: str, back: Quantity) -> None:
+    """Registers hold one tile: what is in no memory must not be needed again after others have come."""
     if not everywhere(back == 0):
-        raise DesignError(f"design {plan.design.id!r}: Einsum {work.name!r}: its partial results leave their registers and have no "
-                          f"place to come back from, got loops {', '.join(work.loops)}; keep {work.name} in a memory, or move the "
-                          f"loops over the ranks that it reduces further in")
+        what = "its partial results leave" if tensor == work.name else f"{tensor} has left"
+        raise DesignError(f"design {plan.design.id!r}: Einsum {work.name!r}: {what} the registers when they are needed again, got "
+                          f"loops {', '.join(work.loops)}; keep {tensor} in a memory, or move the loops over ranks that it lacks "
+                          f"further in")
 
 
 def _places(counter: _Counter, number: int, tensor: str) -> tuple[tuple[str, Kept], ...]:
@@ -243,8 +250,7 @@ def _fill(counter: _Counter, number: int, work: Work, operand: Operand) -> None:
 def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
     for memory, kept, outer in _levels(counter, number, result.tensor):
         above = work.above(kept.at)
-        values = work.walk.moved(result, above)
-        back = values - work.walk.distinct(result, above)
+        values, back = work.walk.moved(result, above), work.walk.returning(result, above)
         counter.at(memory, result.tensor).add(drains=values, fills=back)
         counter.at(outer, result.tensor).add(writes=values, reads=back)
 
@@ -280,8 +286,8 @@ def _merge(counter: _Counter, number: int) -> None:
                 continue
             outermost = plan.machine.outermost.name
             further = next((o for m, _, o in _levels(counter, number, kept.tensor) if m == memory), outermost)
-            inner, outer = counter.at(memory, kept.tensor), counter.at(further, kept.tensor)
-            outer.add(reads=share * (inner.reads - outer.reads), writes=share * (inner.writes - outer.writes))
+            near, far = counter.at(memory, kept.tensor), counter.at(further, kept.tensor)
+            far.add(reads=share * (near.reads - far.reads), writes=share * (near.writes - far.writes))
     for memory, tensors in counter.nest.items():
         for tensor, access in tensors.items():
             total = counter.memories.setdefault(memory, {}).setdefault(tensor, Access())

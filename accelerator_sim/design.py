@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from einsum_cascades.mapping import CascadeMapping, Nest
 
-OVERFLOW = "overflow"
+OVERFLOW: Final = "overflow"
 """The spilled share of a tensor that is whatever does not fit beside the others."""
 
 
@@ -56,7 +56,8 @@ class Binding:
 
     ``unit`` of each Einsum; ``spread`` maps the parts of its ranks to sides of the unit. ``kept`` in each memory.
     ``forward`` names, for a tensor, the Einsums that take it from the registers where it was made. ``absorbed`` are
-    operators of an Einsum that take no cycle there, since the operand passes them on its way. ``skip_empty`` says that
+    operators of an Einsum that take no cycle there, since the operand passes them on its way, and ``elsewhere`` those that
+    another unit performs meanwhile (an exp unit beside the lanes). ``skip_empty`` says that
     iterations of the shared loops that hold no point of any Einsum with a predicate are skipped for all.
     """
 
@@ -66,6 +67,7 @@ class Binding:
     forward: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     absorbed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skip_empty: bool = False
+    elsewhere: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ def stage_energy(plan: Plan, stage: Stage, counts: StageCounts, accounting: str 
 
 def _operations(works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting | None) -> Iterator[Charge]:
     for name, operations in counts.operations.items():
-        unit = works[name].unit
         for operator, count in operations.items():
+            unit = works[name].elsewhere.get(operator, works[name].unit)
             if artifact is not None and name in artifact.omitted_energy.get(operator, ()):
                 continue
             yield Charge(unit.name, operator, name, count, unit.energy_of(operator))

@@ -100,7 +100,8 @@ def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, a
         latency = latency + time.latency_s
         moved = moved + time.bytes_moved
         for work in plan.stage_works(stage):
-            busy[work.unit.name] = busy[work.unit.name] + counted.busy[work.name]
+            for unit, value in counted.busy[work.name].items():
+                busy[unit] = busy[unit] + value
         charges += stage_energy(plan, stage, counted, accounting)
     cycles = latency * machine.clock_hz
     utilization = {machine.units[name].label: value / (machine.units[name].pes * cycles) for name, value in busy.items()}

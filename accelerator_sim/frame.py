@@ -71,6 +71,10 @@ class EinsumFrame:
     inside: tuple[Expr, ...]
     unknown: bool
 
+    def reads(self) -> tuple[tuple[Access, Operand], ...]:
+        """Returns its distinct reads with what they walk."""
+        return tuple(zip(_reads(self.einsum), self.operands, strict=True))
+
     def above(self, nest: Nest, at: str | None) -> tuple[str, ...]:
         """Returns its loops outside of a tile that lives inside the loop ``at`` of its nest (None: outside of all)."""
         if at is None:
@@ -124,7 +128,7 @@ def _made(cascade: Cascade, design: Design) -> Frame:
     crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
     for stage in design.stages:
         _check_names(design, stage, frames)
-        check_residency(design, stage, frames, crossing[stage.name])
+        check_residency(cascade, design, stage, frames, crossing[stage.name])
     return Frame(cascade, design, parts, frames, crossing)
 
 
@@ -166,12 +170,16 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,
     if clash:
         raise DesignError(f"{place}: a rank that repeats the cascade is one of its own, got {clash[0]!r}; give the design "
                           f"'instances' without it")
-    reads = tuple(_operand(cascade, design, place, a) for a in dict.fromkeys(a for b in einsum.bodies for a in accesses(b)))
+    reads = tuple(_operand(cascade, design, place, a) for a in _reads(einsum))
     operators, sums_product = counted(cascade, einsum)
     conditions, inside, unknown = _conditions(cascade, einsum, parts)
     return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
                        design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
                        _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, inside, unknown)
+
+
+def _reads(einsum: Einsum) -> tuple[Access, ...]:
+    return tuple(dict.fromkeys(a for body in einsum.bodies for a in accesses(body)))
 
 
 def _operand(cascade: Cascade, design: Design, place: str, access: Access) -> Operand:

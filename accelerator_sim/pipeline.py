@@ -60,8 +60,11 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
     busy: dict[str, Quantity] = {}
     duration: dict[str, Quantity] = {}
     for name, work in works.items():
-        busy[work.unit.name] = busy.get(work.unit.name, 0) + counts.cycles[name]
-        duration[name] = counts.cycles[name] / work.walk.rounds(loops)
+        longest: Quantity = 0
+        for unit, cycles in counts.cycles[name].items():
+            busy[unit] = busy.get(unit, 0) + cycles
+            longest = larger(longest, cycles)
+        duration[name] = longest / work.walk.rounds(loops)
     resource: Quantity = 0
     for cycles in busy.values():
         resource = larger(resource, cycles)

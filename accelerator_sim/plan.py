@@ -42,7 +42,7 @@ class Work:
     """One Einsum on its unit.
 
     ``walk`` is how it goes through its iteration space, ``operators`` the counts for each point, with ``absorbed`` those
-    that take no cycle.
+    that take no cycle and ``elsewhere`` the units that perform others.
     """
 
     frame: EinsumFrame
@@ -51,6 +51,7 @@ class Work:
     unit: ComputeUnit
     walk: Walk
     operators: Mapping[str, int]
+    elsewhere: Mapping[str, ComputeUnit]
 
     @property
     def name(self) -> str:
@@ -171,9 +172,13 @@ def _check_units(design: Design, machine: Machine) -> None:
     for binding in design.bindings:
         for einsum, name in binding.unit.items():
             unit = machine.unit(name, place)
-            for side in binding.spread[einsum].values():
+            for side in (s for sides in binding.spread[einsum].values() for s in sides_of(sides)):
                 if side not in unit.dimensions:
                     raise UnknownNameError(f"side of {name}", side, unit.dimensions, place=f"{place}: machine {machine.id!r}")
+            for operator, other in binding.elsewhere.get(einsum, {}).items():
+                if operator not in machine.unit(other, place).cycles:
+                    raise UnknownNameError(f"operator of {other}", operator, machine.units[other].cycles,
+                                           place=f"{place}: elsewhere.{einsum}")
             _check_sides(design, einsum, name, binding.spread[einsum])
         for memory in binding.kept:
             if memory not in machine.memories or memory == machine.outermost.name:
@@ -190,10 +195,10 @@ def _check_units(design: Design, machine: Machine) -> None:
 
 
 def _check_sides(design: Design, einsum: str, unit: str, spread: Mapping[str, str]) -> None:
-    sides = list(spread.values())
-    for part, side in spread.items():
+    sides = [s for several in spread.values() for s in sides_of(several)]
+    for part, side in ((p, s) for p, several in spread.items() for s in sides_of(several)):
         if sides.count(side) > 1:
-            both = ", ".join(p for p, s in spread.items() if s == side)
+            both = ", ".join(p for p, several in spread.items() if side in sides_of(several))
             raise DesignError(f"design {design.id!r}: Einsum {einsum!r}: a side of a unit takes one part of a rank, got {both} on side "
                               f"{side!r} of {unit}; spread {part!r} over another side, or not at all")
 
@@ -276,13 +281,27 @@ def _works(frame: Frame, machine: Machine, space: Space) -> tuple[tuple[Work, ..
         for einsum in frames:
             name = einsum.einsum.name
             unit = machine.units[binding.unit[name]]
-            spread = {part: unit.dimensions[side] for part, side in binding.spread[name].items() if part in einsum.parts}
-            operators = per_point(einsum.operators, einsum.sums_product, unit.cycles,
+            spread = {part: _pes(unit, sides) for part, sides in binding.spread[name].items() if part in einsum.parts}
+            others = {op: machine.units[u] for op, u in binding.elsewhere.get(name, {}).items()}
+            operators = per_point(einsum.operators, einsum.sums_product, {**unit.cycles, **others},
                                   f"design {design.id!r}: Einsum {name!r}", unit.name)
             walk = Walk(name, space, einsum.parts, einsum.loops, spread, _ties(einsum, nest, binding, frames))
-            own.append(Work(einsum, nest, binding, unit, walk, operators))
+            own.append(Work(einsum, nest, binding, unit, walk, operators, others))
         found.append(tuple(own))
     return tuple(found)
+
+
+def sides_of(text: str) -> tuple[str, ...]:
+    """Returns the sides that a part is spread over together: ``cores*rows``."""
+    return tuple(side.strip() for side in text.split("*"))
+
+
+def _pes(unit: ComputeUnit, text: str) -> Quantity:
+    sides = sides_of(text)
+    total = unit.dimensions[sides[0]]
+    for side in sides[1:]:
+        total = total * unit.dimensions[side]
+    return total
 
 
 def _ties(einsum: EinsumFrame, nest: Nest, binding: Binding, frames: tuple[EinsumFrame, ...]) -> Ties | None:

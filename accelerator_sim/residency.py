@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from accelerator_sim.design import Design, Kept, Stage
 from einsum_cascades.errors import DesignError
+from einsum_cascades.indices import composite
+from einsum_cascades.ir import Access, Cascade, Coord, Expr
+from einsum_cascades.structure import structure
 
 if TYPE_CHECKING:
     from accelerator_sim.frame import EinsumFrame, Operand
@@ -16,12 +20,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class _Use:
     """An Einsum that makes a kept tensor or reads it from the memory: ``walked`` are the parts that change its tile, of an
-    iterative tensor without the rank that it iterates over; ``above`` its loops outside of the tile."""
+    iterative tensor without the rank that it iterates over; ``above`` its loops outside of the tile; ``indices`` say which
+    element, whatever the generation of a tensor that is iterated here."""
 
     einsum: str
     makes: bool
     walked: frozenset[str]
     above: tuple[str, ...]
+    access: Access
+    indices: tuple[Expr | None, ...]
 
     @property
     def returns(self) -> str | None:
@@ -30,7 +37,8 @@ class _Use:
         return next((x for x in self.above[:last] if x not in self.walked), None)
 
 
-def check_residency(design: Design, stage: Stage, frames: Sequence[Sequence[EinsumFrame]], crossing: frozenset[str]) -> None:
+def check_residency(cascade: Cascade, design: Design, stage: Stage, frames: Sequence[Sequence[EinsumFrame]],
+                    crossing: frozenset[str]) -> None:
     """Checks all that the nests of a stage keep.
 
     Raises: DesignError for a tile that is given up before its last use and has nowhere to come back from, and for one that the
@@ -40,7 +48,7 @@ def check_residency(design: Design, stage: Stage, frames: Sequence[Sequence[Eins
     for number in stage.nests:
         for memory, kepts in design.bindings[number].kept.items():
             for kept in kepts:
-                _check(design, frames[number], number, memory, kept, made.get(kept.tensor), kept.tensor in crossing)
+                _check(cascade, design, frames[number], number, memory, kept, made.get(kept.tensor), kept.tensor in crossing)
     for tensor, maker in made.items():
         if tensor not in crossing:
             _check_nests(design, stage, frames, tensor, maker)
@@ -53,9 +61,9 @@ def depth_of(design: Design, number: int, at: str | None) -> int:
     return 0 if at is None else shared.index(at) + 1 if at in shared else len(shared) + 1
 
 
-def _check(design: Design, frames: Sequence[EinsumFrame], number: int, memory: str, kept: Kept, maker: int | None,
-           crosses: bool) -> None:
-    uses = tuple(_uses(design, frames, number, kept))
+def _check(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, memory: str, kept: Kept,
+           maker: int | None, crosses: bool) -> None:
+    uses = tuple(_uses(cascade, design, frames, number, kept))
     place = f"design {design.id!r}: tensor {kept.tensor!r}: its tile in {memory}"
     names = tuple(dict.fromkeys(u.einsum for u in uses))
     if len(names) > 1 and kept.at is not None and kept.at not in _shared(design, number):
@@ -73,23 +81,39 @@ def _check(design: Design, frames: Sequence[EinsumFrame], number: int, memory: s
                                         or maker is not None and not crosses and _outermost(design, number, kept)):
             raise DesignError(f"{place} is given up before its last use, got it kept at loop {kept.at!r} inside of {use.returns!r}, in "
                               f"each round of which {use.einsum} needs it; keep it at a loop outside of {use.returns!r}")
+    for first_use, use in pairwise(sorted(uses, key=lambda u: sorted(u.walked))):
+        if first_use.walked == use.walked and first_use.indices != use.indices and (
+                use.walked & around or not (_plain(first_use) and _plain(use))):
+            raise DesignError(f"{place} would hold places at a distance, got {_shown(first_use)} and {_shown(use)}; keep it in no memory "
+                              f"of this nest, or read it in nests of their own")
     reads = sorted((u for u in uses if not u.makes), key=lambda u: len(u.above))
-    for few, many in zip(reads, reads[1:], strict=False):
+    for few, many in pairwise(reads):
         if maker != number and not set(few.above) <= set(many.above):
             raise DesignError(f"{place} has no order of tiles, got {few.einsum} in loops {', '.join(few.above)} and {many.einsum} in "
                               f"{', '.join(many.above)}; put them in nests of their own, or keep it further out")
 
 
-def _uses(design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:
+def _uses(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:
     nest, forward = design.nest(number), design.bindings[number].forward.get(kept.tensor, ())
+    iteration = structure(cascade).iterative.get(kept.tensor)
+    slot = iteration.dimension if iteration is not None and kept.tensor in nest.einsums else None
     for frame in frames:
         name = frame.einsum.name
-        above = frame.above(nest, kept.at)
-        if frame.result.tensor == kept.tensor:
-            yield _Use(name, True, _walked(frame.result), above)
-        for operand in frame.operands:
-            if operand.tensor == kept.tensor and name not in forward:
-                yield _Use(name, False, _walked(operand), above)
+        for access, operand in ((frame.einsum.output, frame.result), *frame.reads()):
+            makes = operand is frame.result
+            if operand.tensor == kept.tensor and (makes or name not in forward):
+                indices = tuple(None if n == slot else index for n, index in enumerate(access.indices))
+                yield _Use(name, makes, _walked(operand), frame.above(nest, kept.at), access, indices)
+
+
+def _plain(use: _Use) -> bool:
+    """Whether it is about all coordinates of its ranks, none of them at a distance."""
+    return all(index is None or isinstance(index, Coord) or composite(index) is not None for index in use.indices)
+
+
+def _shown(use: _Use) -> str:
+    from einsum_cascades.printing import expr_text
+    return f"{expr_text(use.access)} in {use.einsum}"
 
 
 def _walked(operand: Operand) -> frozenset[str]:

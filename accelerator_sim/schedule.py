@@ -1,4 +1,4 @@
-"""Latency of a stage: what its schedule overlaps, and the outermost memory's time beside it.
+"""Latency of a stage: what its schedule overlaps, and the slowest memory's time beside it.
 
 A stage with phases is a loop of epochs. Einsums that lack one of the epoch's loops run in some epochs only (the final
 division of attention in the last round over the keys), so epochs are counted by which Einsums are active. A phase
@@ -21,7 +21,7 @@ from einsum_cascades.errors import DesignError
 
 @dataclass(frozen=True, eq=False)
 class StageTime:
-    """``compute_cycles`` of the units, ``memory_s`` of the outermost memory, and the longer of both as ``latency_s``.
+    """``compute_cycles`` of the units, ``memory_s`` of the slowest ``memory``, and the longer of both as ``latency_s``.
     ``unit_cycles`` are those that each unit works. Of a pipelined stage, ``pipeline`` says how it was derived; the time to
     fill it is part of the latency, not of the compute cycles."""
 
@@ -30,6 +30,7 @@ class StageTime:
     latency_s: Quantity
     unit_cycles: Mapping[str, Quantity]
     bytes_moved: Quantity
+    memory: str
     pipeline: Pipeline | None = None
 
 
@@ -38,7 +39,8 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
     works = plan.stage_works(stage)
     unit_cycles: dict[str, Quantity] = {}
     for work in works:
-        unit_cycles[work.unit.name] = unit_cycles.get(work.unit.name, 0) + counts.cycles[work.name]
+        for unit, cycles in counts.cycles[work.name].items():
+            unit_cycles[unit] = unit_cycles.get(unit, 0) + cycles
     derived: Pipeline | None = None
     fill: Quantity = 0
     if stage.schedule.phases:
@@ -51,14 +53,23 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
         for cycles in unit_cycles.values():
             compute = larger(compute, cycles)
     moved: Quantity = 0
-    memory = plan.machine.outermost
-    for tensor, access in counts.memories.get(memory.name, {}).items():
-        moved = moved + (access.reads + access.writes) * plan.value_bytes(tensor)
-    memory_s = 0.0 if memory.bytes_per_s is None else moved / memory.bytes_per_s
+    memory_s: Quantity = 0.0
+    slowest: str | None = None
+    for memory in plan.machine.memories.values():
+        through: Quantity = 0
+        for tensor, access in counts.memories.get(memory.name, {}).items():
+            through = through + (access.reads + access.writes + access.fills + access.drains) * plan.value_bytes(tensor)
+        if memory is plan.machine.outermost:
+            moved = through
+        if memory.bytes_per_s is not None:
+            took = through / memory.bytes_per_s
+            if slowest is None or not is_array(took) and not is_array(memory_s) and took > memory_s:
+                slowest = memory.name
+            memory_s = larger(memory_s, took)
     latency = larger(compute / plan.machine.clock_hz, memory_s)
     if derived is not None:
         latency = latency + fill / plan.machine.clock_hz
-    return StageTime(compute, memory_s, latency, unit_cycles, moved, derived)
+    return StageTime(compute, memory_s, latency, unit_cycles, moved, slowest or plan.machine.outermost.name, derived)
 
 
 def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
@@ -118,7 +129,8 @@ def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Wo
     running: dict[str, Quantity] = {}
     for number, own in enumerate(classes):
         for work in active[own]:
-            running[work.unit.name] = running.get(work.unit.name, 0) + counts.cycles[work.name] / rounds[number]
+            for unit, cycles in counts.cycles[work.name].items():
+                running[unit] = running.get(unit, 0) + cycles / rounds[number]
         before, length = length, 0
         for cycles in running.values():
             length = larger(length, cycles)
@@ -135,7 +147,7 @@ def bound_of(plan: Plan, times: Mapping[str, StageTime]) -> str | None:
             return None
         compute_s = time.compute_cycles / plan.machine.clock_hz
         if time.memory_s >= compute_s:
-            name = plan.machine.outermost.name
+            name = time.memory
         else:
             name = max(time.unit_cycles, key=lambda u: time.unit_cycles[u])
         spent[name] = spent.get(name, 0.0) + time.latency_s

@@ -8,13 +8,14 @@ operands, the smallest that fit stay on chip for one instance. It is a baseline 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import permutations
+from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from accelerator_sim.design import OVERFLOW, Binding, Design, Kept, Schedule, Size, Stage
 from accelerator_sim.frame import folded
 from accelerator_sim.machine import ComputeUnit, Machine
-from accelerator_sim.operators import counted, per_point
+from accelerator_sim.operators import FUSED, counted, per_point
 from accelerator_sim.plan import Shape
 from einsum_cascades.dependencies import Loop
 from einsum_cascades.errors import DesignError
@@ -42,16 +43,18 @@ def unfused_design(cascade: Cascade, machine: Machine, shape: Shape) -> Design:
     nests, bindings, stages = [], [], []
     for number, (loops, einsums) in enumerate(_groups(found.schedule, frozenset(cascade.inits))):
         placed = {e.name: _placed(cascade, e, machine, extents, _parts(e, partitions)) for e in einsums}
+        units = {name: made.unit.name for name, made in placed.items()}
         inner = {}
         for einsum in einsums:
-            spread = placed[einsum.name][1]
+            spread = placed[einsum.name].spread
             kept = {p for r in einsum.output_ranks for p in partitions.get(r, (r,))}
             parts = [p for p in _parts(einsum, partitions) if p not in loops and (extents[p] > 1 or p in spread)]
             inner[einsum.name] = tuple(sorted(parts, key=lambda p, kept=kept: p not in kept))  # type: ignore[misc]
-        nests.append(Nest(tuple(placed), (*instances, *loops), inner, {n: tuple(s) for n, (_, s) in placed.items()}))
+        nests.append(Nest(tuple(placed), (*instances, *loops), inner, {n: tuple(made.spread) for n, made in placed.items()}))
         at = instances[0] if instances else None
-        bindings.append(Binding({n: u.name for n, (u, _) in placed.items()}, {n: s for n, (_, s) in placed.items()},
-                                _kept(einsums, machine, extents, at, frozenset(found.iterative), loops)))
+        bindings.append(Binding(units, {n: made.spread for n, made in placed.items()},
+                                _kept(einsums, machine, extents, at, frozenset(found.iterative), loops),
+                                elsewhere={n: made.elsewhere for n, made in placed.items() if made.elsewhere}))
         stages.append(Stage(einsums[0].name, (number,), Schedule()))
     return Design(ID, "Einsum by Einsum, through the outermost memory", "made for the cascade; no published design",
                   cascade.name, (machine.id,), CascadeMapping(tuple(nests), partitions, instances), sizes, tuple(bindings), tuple(stages))
@@ -78,40 +81,62 @@ def _parts(einsum: Einsum, partitions: Mapping[str, tuple[str, ...]]) -> tuple[s
     return unique(tuple(p for r in walked(einsum) for p in partitions.get(r, (r,))))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an Einsum runs: its unit, the sides that parts are spread over, and operators that other units perform."""
+
+    unit: ComputeUnit
+    spread: dict[str, str]
+    elsewhere: dict[str, str]
+
+
 def _placed(cascade: Cascade, einsum: Einsum, machine: Machine, extents: Mapping[str, int],
-            parts: tuple[str, ...]) -> tuple[ComputeUnit, dict[str, str]]:
+            parts: tuple[str, ...]) -> _Place:
+    """The place where an Einsum takes least: on the unit that is done first, other units with what it lacks."""
     counts, sums_product = counted(cascade, einsum)
-    best: tuple[float, ComputeUnit, dict[str, str]] | None = None
+    points = prod(extents[p] for p in parts)
+    place = f"cascade {cascade.name!r}: Einsum {einsum.name!r}"
+    best: tuple[float, _Place] | None = None
     missing: DesignError | None = None
     for unit in machine.units.values():
+        # A unit composes no operator that another one has; multiply-adds are fused only where the unit itself has them.
+        others = {op: u for u in machine.units.values() for op in u.cycles if op not in unit.cycles and op != FUSED}
         try:
-            operators = per_point(counts, sums_product, unit.cycles, f"cascade {cascade.name!r}: Einsum {einsum.name!r}",
-                                  unit.name)
+            operators = per_point(counts, sums_product, {**others, **unit.cycles}, place, unit.name)
         except DesignError as error:
             missing = error
             continue
-        cycles = sum(n * unit.cycles[op] for op, n in operators.items())
+        cycles = sum(float(n * unit.cycles[op]) for op, n in operators.items() if op in unit.cycles)
         steps, spread = _spread(parts, unit, extents)
-        if best is None or steps * max(cycles, 1e-9) < best[0]:
-            best = (steps * max(cycles, 1e-9), unit, spread)
+        time = steps * cycles
+        for op, n in operators.items():
+            if op not in unit.cycles:
+                time = max(time, points * n * float(others[op].cycles[op]) / float(others[op].pes))
+        # Of units that take as long, the one that performs more itself.
+        time *= 1 + 1e-6 * sum(op not in unit.cycles for op in operators)
+        if best is None or time < best[0]:
+            best = time, _Place(unit, spread, {op: others[op].name for op in operators if op not in unit.cycles})
     if best is None:
-        raise missing or DesignError(f"machine {machine.id!r}: it has no compute unit")
-    return best[1], best[2]
+        raise missing or DesignError(f"machine {machine.id!r}: it has no compute unit, got none; give it one")
+    return best[1]
 
 
 def _spread(parts: tuple[str, ...], unit: ComputeUnit, extents: Mapping[str, int]) -> tuple[int, dict[str, str]]:
-    """The ranks over the sides of a unit with which an Einsum takes the fewest steps."""
+    """The parts over the sides of a unit, several sides together where that is better, with the fewest steps."""
     sides = tuple(unit.dimensions)
     every = prod(extents[p] for p in parts)
     best: tuple[int, dict[str, str]] = (every, {})
-    for count in range(1, len(sides) + 1):
-        for ranks in permutations(parts, count):
-            for over in permutations(sides, count):
-                steps = every
-                for rank, side in zip(ranks, over, strict=True):
-                    steps = steps // extents[rank] * -(-extents[rank] // int(unit.dimensions[side]))
-                if steps < best[0]:
-                    best = (steps, dict(zip(ranks, over, strict=True)))
+    for owners in product((None, *parts), repeat=len(sides)):
+        over: dict[str, list[str]] = {}
+        for side, owner in zip(sides, owners, strict=True):
+            if owner is not None:
+                over.setdefault(owner, []).append(side)
+        steps = every
+        for part, own in over.items():
+            pes = prod(int(unit.dimensions[side]) for side in own)
+            steps = steps // extents[part] * -(-extents[part] // pes)
+        if steps < best[0]:
+            best = (steps, {part: "*".join(own) for part, own in over.items()})
     return best
 
 

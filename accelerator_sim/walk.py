@@ -1,8 +1,8 @@
 """How an Einsum walks its iteration space: how often its loops run, and what passes through a tile inside them.
 
 The rule of reuse is the same everywhere: a tile is fetched again whenever a loop outside of it over one of its ranks
-advances; a run of innermost loops over other ranks reuses it. Without ties between ranks the counts are products over
-ranks, exact where the last tiles of a rank are not full, and evaluate for arrays of machine parameters at once. A predicate (``where m <= p``) or a window (``K[p + j]``) ties ranks;
+advances; a run of innermost loops over other ranks reuses it. Without ties between ranks the counts are products, and
+evaluate for arrays of machine parameters at once (see reuse.py). A predicate (``where m <= p``) or a window (``K[p + j]``) ties ranks;
 then they are sums over boxes (see regions.py).
 """
 
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelerator_sim.frame import Operand, Window
-from accelerator_sim.quantities import Quantity, ceil_div, chosen, everywhere, is_array
+from accelerator_sim.quantities import Quantity, is_array
 from accelerator_sim.regions import MOST_BOXES, MOST_POINTS, Tiles, active, gathered, split, touched, whole
-from accelerator_sim.space import Seen, Space
+from accelerator_sim.reuse import Reuse
+from accelerator_sim.space import Space
 from einsum_cascades.analysis.counting import evaluated, inequalities
 from einsum_cascades.analysis.linear import Linear
 from einsum_cascades.errors import DesignError
@@ -66,27 +67,35 @@ class Walk:
 
     def moved(self, operand: Operand, loops: Iterable[str]) -> Quantity:
         """Returns how many values of an operand pass through a tile inside some of its outer loops."""
-        if self.ties is None and not operand.windows:
-            return self._passing(operand, tuple(loops), False)
-        again = self._again(loops, operand.walked)
-        return self._summed(operand, frozenset(again) | frozenset(x for x in loops if x in operand.walked))
+        around = tuple(loops)
+        if not self._tied(operand):
+            return self._reuse.passing(operand.parts, around)
+        again = self._again(around, operand.walked)
+        return self._summed(operand, frozenset(again) | frozenset(x for x in around if x in operand.walked))
 
     def delivered(self, operand: Operand, loops: Iterable[str]) -> Quantity:
         """Returns as :meth:`moved`, but each value once for every PE that it comes to."""
-        if self.ties is None and not operand.windows:
-            return self._passing(operand, tuple(loops), True)
+        if not self._tied(operand):
+            return self._reuse.passing(operand.parts, tuple(loops), pes=True)
         return self.moved(operand, loops) * self._copies(operand)
 
     def distinct(self, operand: Operand, loops: Iterable[str]) -> Quantity:
         """Returns as :meth:`moved`, but each tile once."""
-        if self.ties is None and not operand.windows:
+        if not self._tied(operand):
             return self.space.size(operand.parts)
         return self._summed(operand, frozenset(x for x in loops if x in operand.walked))
 
+    def returning(self, operand: Operand, loops: Iterable[str]) -> Quantity:
+        """Returns as :meth:`moved`, but each tile at all but its first time."""
+        around = tuple(loops)
+        if not self._tied(operand):
+            return self._reuse.returning(operand.parts, around)
+        return self.moved(operand, around) - self.distinct(operand, around)
+
     def held(self, operand: Operand) -> Quantity:
         """Returns how many values of an operand all PEs hold in turn, each once for every PE that it comes to."""
-        if self.ties is None and not operand.windows:
-            return self.space.tally(self._seen(operand, True), self.spread)
+        if not self._tied(operand):
+            return self._reuse.held(operand.parts)
         return self.distinct(operand, self.loops) * self._copies(operand)
 
     def most(self, operand: Operand, loops: Iterable[str]) -> Quantity:
@@ -101,92 +110,16 @@ class Walk:
             total = total * int(self._touched(window, boxes).max())
         return total
 
-    # --- products ---
+    @property
+    def _reuse(self) -> Reuse:
+        return Reuse(self.name, self.space, self.spread)
 
-    def _seen(self, operand: Operand, pes: bool) -> dict[str, Seen]:
-        """What tells values of an operand apart: its parts, and the PEs that hold it."""
-        seen: dict[str, Seen] = dict.fromkeys(self.spread, "pe") if pes else {}
-        return {**seen, **dict.fromkeys(operand.parts, "all")}
+    def _tied(self, operand: Operand) -> bool:
+        return self.ties is not None or bool(operand.windows)
 
-    def _passing(self, operand: Operand, around: tuple[str, ...], pes: bool) -> Quantity:
-        """Every iteration of the loops down to the innermost over the operand's parts brings a tile, but for those that find
-        the one before there."""
-        seen = self._seen(operand, pes)
-        last = max((i for i, x in enumerate(around) if x in operand.parts), default=0)
-        others = [i for i, x in enumerate(around[:last]) if x not in operand.parts]
-        every = {**seen, **{around[i]: self._iterations(around[i], pes) for i in others}}
-        total = self.space.tally(every, self.spread)
-        for i in others:
-            total = total - self._reused(operand, around, i, seen, pes)
-        return total
-
-    def _iterations(self, loop: str, pes: bool) -> Seen:
-        return "all" if pes or loop not in self.spread else "step"
-
-    def _reused(self, operand: Operand, around: tuple[str, ...], at: int, seen: Mapping[str, Seen], pes: bool) -> Quantity:
-        """What is found there when the loop number ``at``, over another rank, advances: the loops further in go from their
-        last iteration to their first, and where that is the same for the operand's, so is its tile."""
-        space, loop = self.space, around[at]
-        mine = space.whole(loop)
-        inner: dict[str, list[str]] = {}
-        for x in around[at + 1:]:
-            if x in operand.parts and not self._single(x):
-                inner.setdefault(space.whole(x), []).append(x)
-        cut = {rank: rank != mine and any(space.whole(x) == rank and not self._single(x) for x in around[:at]) for rank in inner}
-        once = {rank: self._once(own) for rank, own in inner.items()}
-        if self._single(loop) or any(once[rank] is False and not cut[rank] for rank in inner):
-            return 0
-        before = {**seen, **{x: self._iterations(x, pes) for x in around[:at] if x not in operand.parts}}
-        advanced: dict[str, Seen] = {**before, loop: self._iterations(loop, pes)}
-        total: Quantity = 1
-        for rank in dict.fromkeys(space.whole(p) for p in sorted(advanced)):
-            count = space.along(rank, advanced, self.spread)
-            if rank == mine:
-                count = count - space.along(rank, before, self.spread)
-            if rank in inner:
-                self._check_order(rank, inner[rank], around, at)
-                count = chosen(once[rank], count, self._last(inner[rank], seen) if cut[rank] else 0)
-            total = total * count
-        return total
-
-    def _single(self, loop: str) -> bool:
-        """Whether a loop surely runs once."""
-        count = self.space.count(loop, self.spread)
-        return not is_array(count) and bool(count == 1)
-
-    def _once(self, loops: Sequence[str]) -> Quantity:
-        """Whether loops run once each."""
-        result: Quantity = True
-        for loop in loops:
-            result = result & (self.space.count(loop, self.spread) == 1)
-        return result if is_array(result) else bool(result)
-
-    def _last(self, loops: Sequence[str], seen: Mapping[str, Seen]) -> Quantity:
-        """What the last tile of a rank holds where the loops inside of it run once there, though not in the others."""
-        space = self.space
-        outermost, rank = loops[0], space.whole(loops[0])
-        tile = step = space.inside(outermost) * space.extent(outermost)
-        for loop in loops:
-            step = chosen(space.count(loop, self.spread) > 1, space.inside(loop) * self.spread.get(loop, 1), step)
-        left = space.extents[rank] - (ceil_div(space.extents[rank], tile) - 1) * tile
-        return chosen(left <= step, space.within(outermost, left, seen, self.spread), 0)
-
-    def _check_order(self, rank: str, inner: Sequence[str], around: tuple[str, ...], at: int) -> None:
-        """Loops over parts of a rank must go from the outer to the inner where its tiles are not all full."""
-        space = self.space
-        order = [x for x in space.parts[rank] if x in around and not self._single(x)]
-        looped = [x for x in around if x in order]
-        strange = [x for x in around[at + 1:] if x in order and x not in inner]
-        full = space.extents[rank] % space.inside(space.parts[rank][0]) == 0
-        if (looped != order or strange) and not everywhere(full):
-            raise DesignError(f"Einsum {self.name!r}: loops over the parts of rank {rank!r} are counted from the outer to the inner "
-                              f"where its tiles are not all full, got loops {', '.join(looped)}; reorder them, or choose sizes that "
-                              f"divide the rank")
-
-    def _again(self, loops: Iterable[str], parts: frozenset[str]) -> tuple[str, ...]:
+    def _again(self, around: tuple[str, ...], parts: frozenset[str]) -> tuple[str, ...]:
         """The loops over other ranks that have, further in, a loop over one of the parts that advances."""
-        around = tuple(loops)
-        last = max((i for i, x in enumerate(around) if x in parts and not self._single(x)), default=0)
+        last = max((i for i, x in enumerate(around) if x in parts and not self._reuse.single(x)), default=0)
         return tuple(x for x in around[:last] if x not in parts)
 
     def _copies(self, operand: Operand) -> Quantity:

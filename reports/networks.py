@@ -32,13 +32,13 @@ class LayerEstimate:
 
 def simulate_network(name: str, machine: str, *, phase: str, seq_len: int, batch: int | None = None,
                      settings: Mapping[str, float] | None = None,
-                     accounting: str = PHYSICAL) -> tuple[Network, Machine, list[LayerEstimate]]:
+                     accounting: str = PHYSICAL, costs: str = "nominal") -> tuple[Network, Machine, list[LayerEstimate]]:
     """Returns a network's layers, simulated on a machine.
 
     Raises: FusebenchError of the part that is wrong; DesignError, with the layer's name, for an operator that no unit of the
         machine has.
     """
-    found = load_machine(machine, settings)
+    found = load_machine(machine, settings, costs)
     network = load_network(name, phase=phase, seq_len=seq_len, batch=batch)
     files = [load_design_file(d) for d in design_ids()]
     known: dict[tuple[Any, ...], LayerEstimate] = {}

@@ -24,15 +24,15 @@ CONVENTION: Mapping[str, str] = {"p": "seq_len", "m": "seq_len", "e": "e", "f": 
 
 def simulate(cascade: NamedCascade, machine: str, design: str | None, *, workload: str | None = None,
              seq_len: int | None = None, batch: int | None = None, extents: Mapping[str, int] | None = None,
-             settings: Mapping[str, float] | None = None, accounting: str = PHYSICAL) -> Estimate:
+             settings: Mapping[str, float] | None = None, accounting: str = PHYSICAL, costs: str = "nominal") -> Estimate:
     """Returns the estimate of a cascade on a machine (an id or a file) under a design (an id or a file).
 
     The shape is the workload's at ``seq_len`` tokens, with ``extents`` over it; ``settings`` replaces numbers of the
-    machine by path.
+    machine by path; ``costs`` are nominal, or those at the low or high end of their bands.
 
     Raises: FusebenchError of the part that is wrong; DesignError without a design, with the designs that fit.
     """
-    found = load_machine(machine, settings)
+    found = load_machine(machine, settings, costs)
     shape = shape_for(cascade, workload, seq_len, batch, extents or {})
     if design is None:
         raise DesignError(_no_design(cascade.cascade, found))

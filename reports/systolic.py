@@ -20,12 +20,12 @@ DESIGNS: Mapping[str, str] = {"os": "linear", "ws": "linear_ws"}
 
 def simulate_without_overlap(cascade: NamedCascade, machine: str, design: str | None, dataflow: str, *,
                              workload: str | None, seq_len: int | None, batch: int | None, extents: Mapping[str, int],
-                             settings: Mapping[str, float], accounting: str) -> dict[str, Any]:
+                             settings: Mapping[str, float], accounting: str, costs: str) -> dict[str, Any]:
     """Returns, as plain values, a product on the machine's array in which nothing overlaps and no memory stalls.
 
     Raises: DesignError for a cascade that is no single matrix product; FusebenchError of the part that is wrong.
     """
-    found = load_machine(machine, settings)
+    found = load_machine(machine, settings, costs)
     shape = shape_for(cascade, workload, seq_len, batch, extents)
     if len(cascade.cascade.einsums) != 1:
         raise DesignError(f"cascade {cascade.cascade.name!r}: without overlap, one matrix product is timed, got "
@@ -45,7 +45,7 @@ def simulate_without_overlap(cascade: NamedCascade, machine: str, design: str | 
         "energy_pj": None, "notes": ["no memory stalls: DRAM's time is not part of the latency"]}
     try:
         moved = simulate(cascade, machine, design or DESIGNS[dataflow], workload=workload, seq_len=seq_len, batch=batch,
-                         extents=extents, settings=settings, accounting=accounting)
+                         extents=extents, settings=settings, accounting=accounting, costs=costs)
     except CapacityError as error:
         document["notes"].append(f"no traffic and energy: {error}")
         return document

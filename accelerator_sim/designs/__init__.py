@@ -213,9 +213,18 @@ def _nest(entry: Fields) -> tuple[Nest, Binding]:
     nest = Nest(einsums, entry.texts("loops", default=()), {name: inner.texts(name) for name in inner.keys()},
                 {e: tuple(spread[e]) for e in einsums})
     binding = Binding(MappingProxyType(unit), MappingProxyType(spread), MappingProxyType(kept),
-                      _lists(entry, "forward"), _lists(entry, "absorbed"), entry.flag("skip_empty", default=False))
+                      _lists(entry, "forward"), _lists(entry, "absorbed"), entry.flag("skip_empty", default=False), _elsewhere(entry))
     entry.finish()
     return nest, binding
+
+
+def _elsewhere(entry: Fields) -> Mapping[str, Mapping[str, str]]:
+    found = entry.fields("elsewhere", default={})
+    made = {}
+    for einsum in found.keys():
+        own = found.fields(einsum)
+        made[einsum] = MappingProxyType({operator: own.text(operator) for operator in own.keys()})
+    return MappingProxyType(made)
 
 
 def _lists(entry: Fields, key: str) -> Mapping[str, tuple[str, ...]]:

@@ -107,7 +107,8 @@ class StageBuilder:
             if fused:
                 operators.remove("mul")
             operators.append("mac" if fused else "add")
-        for absorbed in binding.absorbed.get(name, ()):
+        elsewhere = binding.elsewhere.get(name, {})
+        for absorbed in (*binding.absorbed.get(name, ()), *elsewhere):
             operators = [op for op in operators if op != absorbed]
         return float(sum(unit.cycles[op] for op in operators))
 

@@ -12,6 +12,7 @@ from reports.options import Name, cascade_argument, extent_option, json_option
 from reports.output import emit
 
 _ACCOUNTINGS = ("physical", "fusemax-artifact")
+_COSTS = ("nominal", "low", "high")
 _TIMINGS = ("analytic", "event", "no-overlap")
 _DATAFLOWS = ("ws", "os")
 
@@ -30,6 +31,8 @@ _DATAFLOWS = ("ws", "os")
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Another number of the machine; repeatable.")
 @click.option("--accounting", type=Name("accounting", _ACCOUNTINGS), default="physical", show_default=True,
               help="How energy is counted: as physics has it, or as the FuseMax artifact does.")
+@click.option("--costs", type=Name("end of the costs' bands", _COSTS), default="nominal", show_default=True,
+              help="Where sources disagree: the machine's costs as given, or at an end of their bands.")
 @click.option("--timing", type=Name("timing", _TIMINGS), default="analytic", show_default=True,
               help="By counts; by events, tile by tile; or without any overlap (one product on a systolic array, as SCALE-Sim).")
 @click.option("--trace", metavar="FILE.json", help="By events: write a timeline that Perfetto opens.")
@@ -38,7 +41,7 @@ _DATAFLOWS = ("ws", "os")
 @click.option("--explain", is_flag=True, help="Split the energy down to action x count x cost.")
 @json_option
 def command(cascade: str, machine: str, design: str | None, workload: str | None, phase: str | None, seq_len: int | None,
-            batch: int | None, extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, timing: str,
+            batch: int | None, extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, costs: str, timing: str,
             trace: str | None, picture: str | None, dataflow: str | None, explain: bool, as_json: bool) -> None:
     """Simulate a CASCADE on a machine under a design: modelled, not measured.
 
@@ -49,12 +52,12 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
         if design or extents or explain or timing != "analytic":
             raise click.UsageError("a network takes no --design, --extent, --explain or --timing: each layer has the fastest design "
                                    "that fits, got one of them")
-        return _network(machine, workload, phase, seq_len, batch, parse_settings(settings), accounting, as_json)
+        return _network(machine, workload, phase, seq_len, batch, parse_settings(settings), accounting, costs, as_json)
     if phase is not None:
         raise click.UsageError(f"--phase is for 'simulate network', got {phase!r}")
     named = load_cascade(cascade)
     given: dict[str, Any] = {"workload": workload, "seq_len": seq_len, "batch": batch, "extents": extents,
-                             "settings": parse_settings(settings), "accounting": accounting}
+                             "settings": parse_settings(settings), "accounting": accounting, "costs": costs}
     if timing == "no-overlap":
         from reports.systolic import simulate_without_overlap
         made = simulate_without_overlap(named, machine, design, dataflow or "os", **given)
@@ -66,7 +69,7 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
     found = simulate(named, machine, design, **given)
     shape = found.plan.shape
     document: dict[str, Any] = {"cascade": named.cascade.name, "extents": dict(shape.extents),
-                                "instances": shape.instances.get("b", 1), **found.to_dict()}
+                                "instances": shape.instances.get("b", 1), **found.to_dict(), "costs": costs}
     if timing == "event":
         from accelerator_sim.events.simulate import simulate_events
         from reports.events import draw_epochs, event_document, write_trace
@@ -84,13 +87,13 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
 
 
 def _network(machine: str, workload: str | None, phase: str | None, seq_len: int | None, batch: int | None,
-             settings: Mapping[str, float], accounting: str, as_json: bool) -> None:
+             settings: Mapping[str, float], accounting: str, costs: str, as_json: bool) -> None:
     from reports.networks import network_document, simulate_network
     if workload is None or seq_len is None:
         missing = "--workload" if workload is None else "--seq-len"
         raise click.UsageError(f"a network needs a model and a length, got no {missing}")
     network, found, layers = simulate_network(workload, machine, phase=phase or "prefill", seq_len=seq_len, batch=batch,
-                                              settings=settings, accounting=accounting)
+                                              settings=settings, accounting=accounting, costs=costs)
     document = network_document(network, found, layers, accounting)
     columns = ("name", "count", "cascade", "design", "latency_s", "dram_bytes", "bound")
 

@@ -51,14 +51,11 @@ def _fetched(predicate: Callable[[int, int], bool], extents: Mapping[str, int], 
     p_tiles, m_tiles = list(_tiles(extents["p"], p0)), list(_tiles(extents["m"], m0))
     order = product(p_tiles, m_tiles) if loops == ("p1", "m1") else ((p, m) for m, p in product(m_tiles, p_tiles))
     found = {"Q": 0, "K": 0, "steps": 0, "points": 0}
-    outer: tuple[range, ...] | None = None
     held: dict[str, range | tuple[range, ...] | None] = {"Q": None, "K": None}
     for p, m in order:
         inside = [(x, y) for x, y in product(p, m) if predicate(x, y)]
         if not inside:
             continue
-        del outer
-        outer = (p, m)
         # The tile lives inside its own loop: one inside the other rank's loop is fetched again whenever that advances.
         for tensor, mine in (("Q", p), ("K", m)):
             key: Any = mine if loops[0] == {"Q": "p1", "K": "m1"}[tensor] else (p, m)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from accelerator_sim.errors import CapacityError
@@ -21,14 +19,12 @@ from einsum_cascades.structure import extent_names, structure
 from tests.accelerator_sim.small import definition
 from workloads.variants import load_variant, variant_ids
 
-UNCOUNTED = ("has no counts", "have no counts", "has no action counts", "has no such operator, got 'lin'")
+UNCOUNTED = ("would hold places at a distance", "has no counts", "have no counts", "has no action counts", "has no such operator, got 'lin'")
 """What an Einsum of a kind that cannot be counted is told."""
 
 
-def _algorithms() -> Iterator[tuple[str, str]]:
-    for name in variant_ids():
-        for algorithm in load_variant(name).algorithms:
-            yield name, algorithm
+def _algorithms() -> list[tuple[str, str]]:
+    return [(name, algorithm) for name in variant_ids() for algorithm in load_variant(name).algorithms]
 
 
 def _everything() -> Machine:
