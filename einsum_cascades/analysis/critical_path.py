@@ -51,6 +51,13 @@ class Depth:
             base = base + most * (extent(name) - 1)
         return Depth(base, {a: s for a, s in self.slopes.items() if a not in gone})
 
+    def ended(self, rank: str, step: int) -> Depth:
+        """Returns the depth with its growth along a rank in one direction taken to the end."""
+        if (rank, step) not in self.slopes:
+            return self
+        return Depth(self.base + self.slopes[rank, step] * (extent(rank) - 1),
+                     {a: s for a, s in self.slopes.items() if a != (rank, step)})
+
 
 def deeper(a: Depth | None, b: Depth | None) -> Depth | None:
     """Returns the larger of two depths, bound by bound."""
@@ -117,7 +124,8 @@ class _Depths:
         first = self.of_steps(loop.body, known, {**earlier, **start}, inputs)
         ends, before = {}, {}
         for tensor in states:
-            end = _sure(deeper(first.get(tensor, start[tensor]), Depth(formula(0), {
+            # What grows against the recurrence is at its end when it begins.
+            end = _sure(deeper(first.get(tensor, start[tensor]).ended(loop.rank, -loop.step), Depth(formula(0), {
                 **(added[tensor].slopes if tensor in added else {}), along: period})))
             ends[tensor] = _sure(deeper(end, start[tensor]))
             before[tensor] = _sure(deeper(start[tensor], Depth(end.base - end.slopes[along], end.slopes)))
@@ -138,7 +146,7 @@ class _Depths:
                 depth = deeper(depth, value(arg))
             return depth.plus(1) if depth is not None and has_value(expr) else depth
 
-        depth: Depth | None = None
+        depth = None if inputs is None else _NOTHING
         for body in einsum.bodies:
             depth = deeper(depth, value(body))
         for expr in (*((einsum.where,) if einsum.where is not None else ()), *(i for o in einsum.outputs for i in o.indices)):

@@ -21,12 +21,16 @@ Value = float | None
 
 @dataclass(frozen=True)
 class Point:
-    """One point of an Einsum that is present: what it reads and writes. ``number`` is the Einsum's."""
+    """One point of an Einsum that is present: what it reads and writes. ``number`` is the Einsum's.
+
+    A slot of a recurrence whose right side is absent is ``copied`` from the one before.
+    """
 
     number: int
     at: Mapping[str, int]
     reads: tuple[Element, ...]
     writes: tuple[Element, ...]
+    copied: bool = False
 
 
 @dataclass
@@ -160,13 +164,13 @@ def _expand_one(made: Expansion, number: int, gathered: str | None, defined: set
     for at_values in product(*(range(extents[r]) for r in ranks)):
         at = dict(zip(ranks, at_values, strict=True))
         failed = [c for c in parts_of(einsum.where) if value_of(c, at, extents) == 0]
-        writes = tuple(_elements(made, out, at, None, einsum) for out in einsum.outputs)
+        writes = tuple(_placed(made, out, at, None, einsum) for out in einsum.outputs)
         absent = bool(failed) or any(_is_absent(made, a, at, defined, present) for a in values)
         written = tuple(e for elements in writes for e in elements)
         if absent and iterative and number >= len(made.cascade.inits):
-            _add(made, Point(number, at, tuple(e for o in einsum.outputs for e in _earlier(made, o, at)), written))
+            _add(made, Point(number, at, tuple(e for o in einsum.outputs for e in _earlier(made, o, at)), written, True))
         elif not absent:
-            reads = tuple(dict.fromkeys(e for a in einsum.reads for e in _elements(made, a, at, gathered, einsum)))
+            reads = tuple(dict.fromkeys(e for a in einsum.reads for e in _placed(made, a, at, gathered, einsum)))
             _add(made, Point(number, at, reads, written))
         # A reduction over nothing still gives its identity, unless a predicate on a kept rank fails.
         if not absent or iterative or reduces and not any(set(coords(c)) <= kept for c in failed):
@@ -182,13 +186,13 @@ def _add(made: Expansion, point: Point) -> None:
 def _earlier(made: Expansion, out: Access, at: Mapping[str, int]) -> Iterator[Element]:
     """The slot before the one that a point writes."""
     own = structure(made.cascade).iterative.get(out.tensor)
-    for tensor, index in _elements(made, out, at, None, None):
+    for tensor, index in _placed(made, out, at, None, None):
         if own is not None:
             d = own.dimension
             yield tensor, (*index[:d], index[d] - own.step, *index[d + 1:])
 
 
-def _elements(made: Expansion, access: Access, at: Mapping[str, int], gathered: str | None,
+def _placed(made: Expansion, access: Access, at: Mapping[str, int], gathered: str | None,
               einsum: Einsum | None) -> list[Element]:
     found = structure(made.cascade)
     choices: list[Sequence[int]] = []
@@ -209,9 +213,14 @@ def _is_absent(made: Expansion, access: Access, at: Mapping[str, int], defined: 
                present: set[Element]) -> bool:
     if access.fill is not None or any(accesses(i) for i in access.indices):
         return False
-    (tensor, index), = _elements(made, access, at, None, None)
+    (tensor, index), = _placed(made, access, at, None, None)
     found = structure(made.cascade)
     if tensor in defined:
         return tensor not in found.iterative and (tensor, index) not in present
     return any(not 0 <= i < (made.extents[name] if name is not None else inf)
                for name, i in zip(found.dimensions[tensor], index, strict=True))
+
+
+def elements_of(made: Expansion, access: Access, at: Mapping[str, int]) -> list[Element]:
+    """Returns the elements that an access may name at a point."""
+    return _placed(made, access, at, None, None)

@@ -241,7 +241,7 @@ def test_random_reads(cascade: Cascade) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(pass_cascade())
 def test_many_random_reads(cascade: Cascade) -> None:
     agree(cascade, "k", dict.fromkeys(mentioned(cascade), LONG))
