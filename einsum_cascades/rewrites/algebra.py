@@ -72,6 +72,12 @@ def upper_bound(cascade: Cascade | None = None) -> str:
     return next(name for name, r in REDUCTIONS.items() if is_upper_bound(r, cascade))
 
 
+def lower_bound(cascade: Cascade | None = None) -> str:
+    """Returns the reduction that gives the greatest lower bound of its elements."""
+    return next(name for name, r in REDUCTIONS.items() if r.idempotent and r.monotone and r.combine is not None
+                and r.identity == (float("inf"),))
+
+
 # --- building ---
 
 Signed = tuple[tuple[int, Expr], ...]
@@ -171,7 +177,6 @@ def nonnegative(expr: Expr, producers: Mapping[str, Einsum], cascade: Cascade | 
                 return True
             return found.keeps_nonnegative and all(
                 nonnegative(a, producers, cascade, depth) for a in (args[1:] if found.selects else args))
-    return False
 
 
 def _line(line: Einsum, producers: Mapping[str, Einsum], cascade: Cascade | None, depth: int) -> bool:

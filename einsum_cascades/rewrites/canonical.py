@@ -98,6 +98,8 @@ class Canon:
 
     def unify(self, pattern: Expr, free: tuple[str, ...], expr: Expr) -> Mapping[str, Expr] | None:
         """Returns what the free ranks of a pattern stand for in an expression that it equals, or None."""
+        # A rank that the pattern does not mention may be anything: it stands for itself.
+        free = tuple(r for r in free if r in coords(pattern))
         if not free:
             return {} if self.same(pattern, expr) else None
         own = coords(expr)

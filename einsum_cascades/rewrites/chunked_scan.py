@@ -201,7 +201,7 @@ class _Chunks:
         if Support(self.cascade, Canon(self.cascade)).of_terms(reader):
             raise IllegalRewriteError(f"tensor {reader.name!r}: it may be absent, got a condition; read {self.name!r} unfiltered")
         indices = [i for d, i in enumerate(states[0].indices) if d != made.dimension]
-        inside = {r: i for r, i in zip(made.ranks, indices, strict=True)}
+        inside = dict(zip(made.ranks, indices, strict=True))
         decays = {r for d in self.decays for r in coords(inside[d])}
         if decays & set(summed):
             raise IllegalRewriteError(f"tensor {reader.name!r}: it sums over {', '.join(sorted(decays & set(summed)))}, which the "
@@ -219,7 +219,7 @@ class _Chunks:
     def _near(self, reader: Einsum, outside: Factors, inside: dict[str, Expr], summed: tuple[str, ...],
               ranks: tuple[str, ...]) -> Access:
         """What the chunk's own inputs give."""
-        made, draft, ring = self.recurrence, self.draft, self.ring
+        _made, draft, ring = self.recurrence, self.draft, self.ring
         here, there = Coord(self.inner), Coord(self.earlier)
         seen = Call("le", (there, here))
         guards = (Call("lt", (there, Coord(self.between))), Call("le", (Coord(self.between), here)), seen)

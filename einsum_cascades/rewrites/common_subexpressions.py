@@ -39,10 +39,10 @@ def _repeated(cascade: Cascade, chosen: set[str]) -> Iterator[tuple[Expr, list[s
         if line.name not in chosen or structure(cascade).iterative.get(line.name) and len(line.outputs) > 1:
             continue
         for body in line.bodies:
-            for expr in _calls(body):
-                where.setdefault(expr, []).append(line.name)
-                if set(coords(expr)) < set(line.ranks):
-                    invariant.add(expr)
+            for call in _calls(body):
+                where.setdefault(call, []).append(line.name)
+                if set(coords(call)) < set(line.ranks):
+                    invariant.add(call)
     for expr in sorted(where, key=_size, reverse=True):
         names = where[expr]
         if len(names) > 1 or expr in invariant:

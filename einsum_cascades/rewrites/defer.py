@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from einsum_cascades.ir import Access, Cascade
+from einsum_cascades.ir import Access, Cascade, Expr
 from einsum_cascades.rewrites.assembly import Assembly
 from einsum_cascades.rewrites.draft import Draft
 from einsum_cascades.rewrites.editing import reductions
@@ -40,7 +40,7 @@ def defer(cascade: Cascade, tensor: str, rank: str, is_outer: Callable[[Access],
     assembly = Assembly(draft, parts)
     summands = []
     for term in parts.terms:
-        mixtures = [assembly.phase(p, term.guards, "W" + tensor) for p in term.phases]
+        mixtures: list[Expr] = [assembly.phase(p, term.guards, "W" + tensor) for p in term.phases]
         mixtures += [assembly.deviation(d) for d in term.deviations]
         summands.append(assembly.numerator(term, tuple(mixtures), "N" + tensor))
     assembly.finish(summands)

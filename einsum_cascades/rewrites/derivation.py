@@ -18,6 +18,7 @@ from einsum_cascades.rewrites.rebase import rebase
 from einsum_cascades.rewrites.regroup import regroup
 from einsum_cascades.rewrites.split import split
 from einsum_cascades.rewrites.stages import Stages
+from einsum_cascades.rewrites.terms import Deviation, Phase
 from einsum_cascades.structure import structure
 
 
@@ -150,7 +151,9 @@ class _Derivation:
                 parts = stages.parts(tensor, multiply_out=False)
             except IllegalRewriteError:
                 continue
-            mixtures = [m for term in parts.terms for m in (*term.phases, *term.deviations)]
+            mixtures: list[Phase | Deviation] = []
+            for term in parts.terms:
+                mixtures += [*term.phases, *term.deviations]
             if mixtures:
                 carried.append(tensor)
                 references |= {e.tensor: None for m in mixtures for _, e in m.outer if isinstance(e, Access)}

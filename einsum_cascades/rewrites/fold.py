@@ -15,7 +15,15 @@ from dataclasses import replace
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, Extent, Num, transform
 from einsum_cascades.rewrites.canonical import Canon
-from einsum_cascades.rewrites.editing import bare_ranks, conjunction, edited, ends_with, map_reads, outermost, substitute
+from einsum_cascades.rewrites.editing import (
+    bare_ranks,
+    conjunction,
+    edited,
+    ends_with,
+    map_reads,
+    outermost,
+    substitute,
+)
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.support import Support
 from einsum_cascades.structure import structure

@@ -10,9 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Coord, Einsum, Expr, Extent, Reduction, coords, unique
+from einsum_cascades.ir import Access, Call, Coord, Einsum, Expr, Extent, Reduction, coords, unique
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
-from einsum_cascades.rewrites.algebra import Ring, Signed, is_upper_bound, negation, ring_of, sum_of, upper_bound
+from einsum_cascades.rewrites.algebra import (
+    Ring,
+    Signed,
+    is_upper_bound,
+    lower_bound,
+    negation,
+    ring_of,
+    sum_of,
+    upper_bound,
+)
 from einsum_cascades.rewrites.assembly import Assembly
 from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, substitute
@@ -69,10 +78,31 @@ class References:
             if not rest:
                 return Reference(sign, access, ())
         for access, sign in found:
-            if self._conditions_of(access) == set(conditions):
+            # Over more elements than the sum has, a bound may be far above them; not if it is no more than the old reference.
+            if self._conditions_of(access) == set(conditions) or self._is_under(access, sign, phase.outer):
                 return Reference(sign, access, self._rest(phase.outer, sign, access))
         made = self._make("M", inner, upper_bound(self.cascade), conditions, term)
         return Reference(side, made, self._rest(phase.outer, side, made))
+
+    def _is_under(self, access: Access, sign: int, outer: Signed) -> bool:
+        """Whether a bound is no more than the reference of a phase: that is the larger of it and others."""
+        if len(outer) != 1 or outer[0][0] != -sign:
+            return False
+        combine = reduction_operator(upper_bound(self.cascade) if sign > 0 else lower_bound(self.cascade), self.cascade)
+        assert combine is not None
+        stack = [outer[0][1]]
+        while stack:
+            expr = stack.pop()
+            if self.draft.canon.same(expr, access):
+                return True
+            if isinstance(expr, Call) and expr.op == combine.combine:
+                stack += expr.args
+            elif isinstance(expr, Access):
+                line = self.draft.producers.get(expr.tensor)
+                names = bare_ranks(line.output) if line is not None else None
+                if line is not None and names is not None and not line.reduced_ranks and line.reduction is None:
+                    stack.append(substitute(line.body, dict(zip(names, expr.indices, strict=True))))
+        return False
 
     def _bounds(self, ring: Ring, inner: Expr, outer: Signed, conditions: Conditions) -> list[tuple[Access, int]]:
         """Reads of reductions that bound an expression from above (sign 1), or whose negatives do (sign -1)."""

@@ -11,7 +11,8 @@ from einsum_cascades.operators import REDUCTIONS, ReductionOperator, map_operato
 from einsum_cascades.rewrites.algebra import Ring, nonnegative, reduction_by, ring_of
 from einsum_cascades.rewrites.editing import bare_ranks
 from einsum_cascades.rewrites.legality import IllegalRewriteError
-from einsum_cascades.rewrites.terms import InseparableError, Separator, Term, multiplied_out
+from einsum_cascades.rewrites.opening import InseparableError, Opening
+from einsum_cascades.rewrites.terms import Separator, Term, multiplied_out
 from einsum_cascades.structure import structure
 
 
@@ -132,8 +133,7 @@ class _Peeled:
         self.cascade, self.combine, self.body = cascade, combine, line.body
         self.wrappers: list[Wrapper] = []
         self.guards: tuple[Expr, ...] = ()
-        ring = ring_of(combine, cascade)
-        self.finder = Separator(cascade, rank, is_outer, ring or ring_of("add", cascade) or _no_ring(), line.ranks)
+        self.finder = Opening(cascade, rank, is_outer, line.ranks)
         self.producers = structure(cascade).producers
         own = map_operator(combine, cascade)
         while own is not None and own.idempotent and self.finder.has_outer(self.body) and self._step(rank, line):
@@ -178,7 +178,3 @@ class _Peeled:
         from einsum_cascades.rewrites.canonical import Canon
         from einsum_cascades.rewrites.support import Support
         return line.where is None and not Support(self.cascade, Canon(self.cascade)).of(line.body)
-
-
-def _no_ring() -> Ring:
-    raise AssertionError("sums have a ring")

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Cascade, Einsum, Expr, coords
-from einsum_cascades.rewrites.algebra import ring_of
+from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, coords
 from einsum_cascades.rewrites.editing import keeps, outermost
 from einsum_cascades.rewrites.flow import Flow
 from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.rewrites.opening import InseparableError, Opening
 from einsum_cascades.rewrites.separation import Separation, separation
-from einsum_cascades.rewrites.terms import InseparableError, Separator
 from einsum_cascades.structure import structure
 
 
@@ -43,6 +42,7 @@ class Stages:
         self.delays: dict[str, Delay] = {}
         self.natural: dict[str, int] = {}
         self.reductions: list[str] = []
+        self.results = self._results()
         for line in structure(cascade).order:
             self._line(line)
 
@@ -72,7 +72,7 @@ class Stages:
             found = max((self.stage.get(a.tensor, 0) for a in self._reads(line)), default=0)
         else:
             reduces = self.rank in line.reduced_ranks and not any(keeps(o, self.rank) for o in line.outputs)
-            is_result = reduces or any(o.tensor in self.flow.outputs or o.tensor in self.flow.seeds for o in line.outputs)
+            is_result = reduces or any(o.tensor in self.results for o in line.outputs)
             if not is_result:
                 return
             found = max(self._earliest(line, reduces), self.chosen.get(line.name, 1))
@@ -80,6 +80,17 @@ class Stages:
                 self.reductions.append(line.name)
         for out in line.outputs:
             self.stage[out.tensor] = max(found, self.stage.get(out.tensor, 0))
+
+    def _results(self) -> frozenset[str]:
+        """Tensors along the rank that are wanted as they are: outputs, recurrences, and what is read along another rank."""
+        found = {*self.flow.outputs, *self.flow.seeds}
+        left = {o.tensor: o for e in self.cascade.einsums for o in e.outputs if keeps(o, self.rank)}
+        for line in self.cascade.einsums:
+            for access in line.reads:
+                if access.tensor in left and any(own == Coord(self.rank) and self.rank not in coords(index) and coords(index)
+                                                 for own, index in zip(left[access.tensor].indices, access.indices, strict=True)):
+                    found.add(access.tensor)
+        return frozenset(found)
 
     def _reads(self, line: Einsum) -> list[Access]:
         seeds = [s for o in line.outputs for s in self.flow.seeds.get(o.tensor, ())]
@@ -102,10 +113,8 @@ class Stages:
                     self.delays[line.name] = delay
         raise AssertionError("no value is of a later stage than the last")
 
-    def _finder(self, line: Einsum, stage: int) -> Separator:
-        ring = ring_of("add", self.cascade)
-        assert ring is not None
-        return Separator(self.cascade, self.rank, self.outer(line.name, stage), ring, line.ranks)
+    def _finder(self, line: Einsum, stage: int) -> Opening:
+        return Opening(self.cascade, self.rank, self.outer(line.name, stage), line.ranks)
 
     def _late(self, line: Einsum, stage: int) -> list[Expr]:
         """The parts of a line that need a value of this stage or a later one."""

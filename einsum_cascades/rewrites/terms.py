@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Expr, Num, coords
-from einsum_cascades.operators import Homomorphism, MapOperator, map_operator, reduction_operator
-from einsum_cascades.printing import expr_text
+from einsum_cascades.ir import Access, Call, Cascade, Expr, Num
+from einsum_cascades.operators import Homomorphism, MapOperator, map_operator
 from einsum_cascades.rewrites.algebra import (
     Ring,
     Signed,
@@ -31,21 +29,10 @@ from einsum_cascades.rewrites.algebra import (
     sum_of,
     whole_power,
 )
-from einsum_cascades.rewrites.editing import Names, bare_ranks, ends_with, outermost, substitute
-from einsum_cascades.rewrites.legality import IllegalRewriteError
-from einsum_cascades.structure import structure
+from einsum_cascades.rewrites.arguments import Arguments, Split
+from einsum_cascades.rewrites.opening import InseparableError
 
-
-class InseparableError(IllegalRewriteError):
-    """A body mixes what it reads along the rank with what is known only after a sweep of it.
-
-    ``along`` and ``outer`` are the two reads, ``mixture`` the expression that mixes them.
-    """
-
-    def __init__(self, why: str, along: Access | None, outer: Access | None, mixture: Expr) -> None:
-        self.along, self.outer, self.mixture, self.why = along, outer, mixture, why
-        text = expr_text(along) if along is not None else "its operand"
-        super().__init__(f"expression: {why}, got {expr_text(mixture)}", read=text)
+__all__ = ["Deviation", "InseparableError", "Phase", "Separator", "Term", "multiplied_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,94 +78,13 @@ class Term:
                     tuple(dict.fromkeys(self.guards + other.guards)))
 
 
-class Separator:
+class Separator(Arguments):
     """Takes bodies of one Einsum apart along ``rank``; ``is_outer`` tells the reads to be freed of."""
 
     def __init__(self, cascade: Cascade, rank: str, is_outer: Callable[[Access], bool], ring: Ring,
                  taken: tuple[str, ...] = ()) -> None:
-        self.cascade, self.rank, self.is_outer, self.ring = cascade, rank, is_outer, ring
-        found = structure(cascade)
-        self.producers, self.iterative = found.producers, found.iterative
-        self.taken = set(taken)
-        self.names = Names(cascade)
-        self._outer: dict[Expr, bool] = {}
-        self._inside: set[str] = set()
-
-    # --- what is what ---
-
-    def has_outer(self, expr: Expr) -> bool:
-        """Whether an expression reads an outer value, or a tensor along the rank that derives from one."""
-        known = self._outer.get(expr)
-        if known is None:
-            self._outer[expr] = False
-            known = self._outer[expr] = any(self.is_outer(a) or self._derives(a) for a in outermost(expr)) \
-                or any(self.has_outer(i) for a in outermost(expr) for i in a.indices if not isinstance(i, Coord))
-        return known
-
-    def _derives(self, access: Access) -> bool:
-        if self.rank not in coords(access):
-            return False
-        line = self.producers.get(access.tensor)
-        if line is None or access.tensor in self._inside:
-            return False
-        out = next(o for o in line.outputs if o.tensor == access.tensor)
-        names = bare_ranks(out)
-        table = dict(zip(names, access.indices, strict=True)) if names is not None else {}
-        parts = (*line.bodies, *conjuncts(line.where))
-        # A recurrence reads itself at other coordinates without end.
-        self._inside.add(access.tensor)
-        found = any(self.has_outer(substitute(part, table)) for part in parts)
-        self._inside.discard(access.tensor)
-        return found
-
-    def moves(self, expr: Expr) -> bool:
-        """Whether an expression mentions the rank."""
-        return self.rank in coords(expr)
-
-    def fail(self, expr: Expr, why: str) -> InseparableError:
-        """The error for a mixture, naming a read of either kind."""
-        along, outer = self.culprits(expr)
-        return InseparableError(why, along, outer, expr)
-
-    def culprits(self, expr: Expr, depth: int = 12) -> tuple[Access | None, Access | None]:
-        """A read along the rank and an outer one that an expression mixes, of the tensors that were opened too."""
-        along = outer = None
-        for access in outermost(expr):
-            if self.is_outer(access):
-                outer = outer or access
-            elif self._derives(access) and depth:
-                line = self.producers[access.tensor]
-                names = bare_ranks(line.output)
-                table = dict(zip(names, access.indices, strict=True)) if names is not None else {}
-                for body in line.bodies:
-                    inner = self.culprits(substitute(body, table), depth - 1)
-                    along, outer = along or inner[0], outer or inner[1]
-            elif self.moves(access):
-                along = along or access
-        return along, outer
-
-    def opened(self, access: Access, combine: str | None) -> tuple[Expr, tuple[str, ...], tuple[Expr, ...]]:
-        """Returns the definition of a tensor at a read: its body, the ranks that it sums (by ``combine``), its guards."""
-        line = self.producers[access.tensor]
-        names = bare_ranks(line.output)
-        if len(line.outputs) != 1 or names is None or access.tensor in self.iterative or access.fill is not None:
-            raise self.fail(access, "a recurrence, a tuple or a scattered tensor reads it")
-        if not all(isinstance(i, Coord) or ends_with(line, r) for r, i in zip(names, access.indices, strict=True)):
-            raise self.fail(access, "it is read at another coordinate, where nothing says whether it exists")
-        table: dict[str, Expr] = dict(zip(names, access.indices, strict=True))
-        reduced = line.reduced_ranks
-        if reduced:
-            head = reduction_operator(line.reduction.op if line.reduction else "sum", self.cascade)
-            plain = head is not None and not (line.reduction and line.reduction.into) and head.combine is not None
-            if not plain or head is None or head.combine != combine or line.summed_ranks and head.name != "sum" and line.reduction:
-                raise self.fail(access, "a reduction over other ranks stands between")
-        made = []
-        for r in reduced:
-            name = r if r not in self.taken else self.names.rank(r)
-            self.taken.add(name)
-            made.append(name)
-            table[r] = Coord(name)
-        return (substitute(line.body, table), tuple(made), tuple(substitute(c, table) for c in conjuncts(line.where)))
+        super().__init__(cascade, rank, is_outer, taken)
+        self.ring = ring
 
     # --- sums of products ---
 
@@ -192,7 +98,7 @@ class Separator:
         if not self.moves(expr):
             return (Term(outer=((1, expr),)),)
         if isinstance(expr, Access):
-            if not self._derives(expr):
+            if not self.derives(expr):
                 raise self.fail(expr, "it is read at a computed coordinate")
             body, ranks, guards = self.opened(expr, self.ring.add)
             if any(self.has_outer(g) for g in guards):
@@ -311,8 +217,8 @@ class Separator:
         return None
 
     def _phase(self, name: str, found: Homomorphism, source: Ring, argument: Expr) -> Term:
-        scale, guards, argument = self._scaled(source, argument)
-        inner, outer, more = self._additive(source, argument)
+        scale, guards, argument = self.scaled(source, argument)
+        inner, outer, more = self.additive(source, argument)
         guards = (*guards, *more)
         if found.safe_to_split:
             parts = [Call(name, (product_of(source, ((1, sum_of(source, part)), *scale)),)) for part in (inner, outer)]
@@ -334,101 +240,15 @@ class Separator:
                          for kind, parts in (("inner", above), ("outer", beyond)) if parts)
         return (Term(deviations=(Deviation(tuple(above), tuple(beyond)),), guards=term.guards),)
 
-    # --- arguments of homomorphisms ---
-
-    def _scaled(self, source: Ring, expr: Expr) -> tuple[Signed, tuple[Expr, ...], Expr]:
-        """Takes factors without the rank that are known to be at least 0 off a sum."""
-        scale: list[tuple[int, Expr]] = []
-        guards: tuple[Expr, ...] = ()
-        while self.has_outer(expr) and self.moves(expr):
-            if isinstance(expr, Access) and self._derives(expr):
-                expr, _, more = self.opened(expr, None)
-                guards = (*guards, *more)
-                continue
-            if not isinstance(expr, Call) or expr.op not in (source.mul, source.div):
-                break
-            left, right = expr.args
-            if expr.op == source.mul and self.has_outer(right) and not self.has_outer(left):
-                left, right = right, left
-            if self.has_outer(right) or self.moves(right) or not nonnegative(right, self.producers, self.cascade):
-                break
-            scale.insert(0, (1 if expr.op == source.mul else -1, right))
-            expr = left
-        return tuple(scale), guards, expr
-
-    def _additive(self, source: Ring, expr: Expr) -> tuple[Signed, Signed, tuple[Expr, ...]]:
-        """Returns the inner and the outer terms of a sum, and the guards of tensors that were opened for them."""
-        inner: list[tuple[int, Expr]] = []
-        outer: list[tuple[int, Expr]] = []
-        guards: list[Expr] = []
-        for sign, leaf in flat(expr, source.add, source.sub, self.cascade):
-            if not self.has_outer(leaf):
-                inner.append((sign, leaf))
-            elif not self.moves(leaf):
-                outer.append((sign, leaf))
-            else:
-                a, b, more = self._leaf(source, leaf)
-                inner += [(s * sign, e) for s, e in a]
-                outer += [(s * sign, e) for s, e in b]
-                guards += more
-        return tuple(inner), tuple(outer), tuple(guards)
-
-    def _leaf(self, source: Ring, leaf: Expr) -> tuple[Signed, Signed, tuple[Expr, ...]]:
-        if isinstance(leaf, Access) and self._derives(leaf):
-            body, _, guards = self.opened(leaf, None)
-            if any(self.has_outer(g) for g in guards):
-                raise self.fail(leaf, "a predicate depends on it")
-            inner, outer, more = self._additive(source, body)
-            return inner, outer, (*guards, *more)
-        if isinstance(leaf, Call) and leaf.op in (source.mul, source.div):
-            return self._distributed(source, leaf)
-        operator = map_operator(leaf.op, self.cascade) if isinstance(leaf, Call) else None
-        if isinstance(leaf, Call) and operator is not None and operator.selects and not self.has_outer(leaf.args[0]):
-            return self._selected(source, leaf)
-        if isinstance(leaf, Call) and operator is not None and operator.arity == 1:
-            outside = Separator(self.cascade, self.rank, self.is_outer, source, tuple(self.taken))
-            terms = outside.terms(leaf)
-            if len(terms) == 1 and len(terms[0].deviations) == 1 and terms[0] == Term(deviations=terms[0].deviations,
-                                                                                      guards=terms[0].guards):
-                (deviation,) = terms[0].deviations
-                return deviation.inner, deviation.outer, terms[0].guards
-        if isinstance(leaf, Call):
-            definition = expanded(leaf, self.cascade)
-            if definition is not None:
-                return self._additive(source, definition)
-        raise self.fail(leaf, "it mixes both inside of another operator")
-
-    def _distributed(self, source: Ring, leaf: Call) -> tuple[Signed, Signed, tuple[Expr, ...]]:
-        left, right = leaf.args
-        if leaf.op == source.mul and self.has_outer(right) and self.moves(right) and not (
-                self.has_outer(left) and self.moves(left)):
-            left, right = right, left
-        sign = 1 if leaf.op == source.mul else -1
-        if not (self.has_outer(left) and self.moves(left)) or self.has_outer(right) and self.moves(right):
-            raise self.fail(leaf, "it multiplies one with the other")
-        inner, outer, guards = self._additive(source, left)
-        if inner and self.has_outer(right) or outer and self.moves(right):
-            raise self.fail(leaf, "it multiplies one with the other")
-        def scaled(parts: Signed) -> Signed:
-            return tuple((s, product_of(source, ((1, e), (sign, right)))) for s, e in parts)
-        return scaled(inner), scaled(outer), guards
-
-    def _selected(self, source: Ring, leaf: Call) -> tuple[Signed, Signed, tuple[Expr, ...]]:
-        condition, first, second = leaf.args
-        a, outer, guards = self._additive(source, first)
-        b, beyond, more = self._additive(source, second)
-        if guards or more:
-            raise self.fail(leaf, "a filtered tensor stands in a condition")
-        # -inf and inf absorb what is added to them.
-        endless = {Num(float("inf")), Num(float("-inf"))}
-        if second in endless:
-            beyond = outer
-        elif first in endless:
-            outer = beyond
-        if outer != beyond:
-            raise self.fail(leaf, "the two sides of a condition need different values")
-        made = Call(leaf.op, (condition, sum_of(source, a), sum_of(source, b)))
-        return ((1, made),), outer, ()
+    def deviation_of(self, source: Ring, leaf: Expr) -> Split | None:
+        terms = Separator(self.cascade, self.rank, self.is_outer, source, tuple(self.taken)).terms(leaf)
+        if len(terms) != 1 or len(terms[0].deviations) != 1:
+            return None
+        (term,) = terms
+        (deviation,) = term.deviations
+        if term != Term(deviations=(deviation,), guards=term.guards):
+            return None
+        return deviation.inner, deviation.outer, term.guards
 
 
 def product(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...]:
