@@ -53,6 +53,8 @@ class Canon:
     def _call(self, call: Call, depth: int) -> Key:
         for forward, backward in self._groups(call.op):
             parts = flat(call, forward, backward, self.cascade)
+            if len(parts) == 1 and parts[0][0] > 0:
+                return self.key(parts[0][1], depth)
             keys = sorted(((sign, self.key(part, depth)) for sign, part in parts), key=repr)
             return ("group", forward, tuple(keys))
         return ("call", call.op, tuple(self.key(a, depth) for a in call.args))

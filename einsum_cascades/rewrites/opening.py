@@ -86,7 +86,7 @@ class Opening:
                 line = self.producers[access.tensor]
                 names = bare_ranks(line.output)
                 table = dict(zip(names, access.indices, strict=True)) if names is not None else {}
-                for body in line.bodies:
+                for body in (*line.bodies, *conjuncts(line.where)):
                     inner = self.culprits(substitute(body, table), depth - 1)
                     along, outer = along or inner[0], outer or inner[1]
             elif self.moves(access):

@@ -90,8 +90,7 @@ class _Partition:
         draft = Draft(cascade)
 
         def copied(line: Einsum, access: Access) -> Access:
-            if all(self._stays_linear(i) for i in access.indices) or access.fill is not None \
-                    or any(accesses(i) for i in access.indices):
+            if all(self._stays_linear(i) for i in access.indices) or any(accesses(i) for i in access.indices):
                 return access
             draft.begin(line.name)
             return draft.define("B" + access.tensor, coords(access), access)
