@@ -2,8 +2,8 @@
 
 An oracle for the simulator's action counts that shares nothing with them but their inputs: nothing here multiplies the
 lengths of loops. A register tile is the set of elements that the PEs touch in one step of the loops; a memory's tile is
-the set that is touched inside one iteration of the loop at which it is kept. When the next step or iteration needs the
-same set, it is reused; otherwise it is fetched. Coordinates beyond an extent do not exist, and steps and PEs without any
+the set that is touched inside one iteration of the loop at which it is kept. When the next step or iteration needs nothing
+else, it is reused; otherwise its own is fetched. Coordinates beyond an extent do not exist, and steps and PEs without any
 do nothing.
 """
 
@@ -16,8 +16,9 @@ from itertools import product
 
 from accelerator_sim.design import Design, Kept, Stage
 from accelerator_sim.machine import ComputeUnit, Machine
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, walk
+from einsum_cascades.ir import Access, Call, Cascade, Einsum, accesses, walk
 from einsum_cascades.structure import structure
+from tests.accelerator_sim.traced_ranks import Ranks
 
 Element = tuple[object, ...]
 """A tensor's name, its instance, its indices."""
@@ -79,91 +80,6 @@ def trace(cascade: Cascade, design: Design, machine: Machine, extents: Mapping[s
     return {stage.name: _Stage(cascade, design, machine, ranks, stage).traced() for stage in design.stages}
 
 
-class Ranks:
-    """Ranks cut into parts: which coordinates exist, and what they are."""
-
-    def __init__(self, cascade: Cascade, design: Design, extents: Mapping[str, int], instances: Mapping[str, int],
-                 sizes: Mapping[str, int]) -> None:
-        found = structure(cascade)
-        self.extents = {**extents, **{r: instances.get(r, 1) for r in design.mapping.instances}}
-        self.leaf: dict[str, tuple[str, ...]] = {r: (r,) for r in design.mapping.instances}
-        self.rank_of: dict[str, str] = {}
-        self.place: dict[str, int] = {}
-        self.length: dict[str, int] = {}
-        covered = {leaf for leaves in found.composites.values() for leaf in leaves}
-        for rank in (*design.mapping.instances, *found.ranks, *found.composites):
-            if rank not in covered:
-                self._cut(rank, found.composites, design.mapping.partitions, sizes)
-
-    def _cut(self, rank: str, composites: Mapping[str, tuple[str, ...]], partitions: Mapping[str, tuple[str, ...]],
-             sizes: Mapping[str, int]) -> None:
-        leaves, waiting = [], [rank]
-        while waiting:
-            name = waiting.pop(0)
-            if name in composites:
-                waiting = [*composites[name], *waiting]
-            else:
-                leaves.append(name)
-        for leaf in leaves:
-            self.leaf[leaf] = partitions.get(leaf, (leaf,))
-        parts = [p for leaf in leaves for p in self.leaf[leaf]]
-        place = 1
-        for part in reversed(parts):
-            self.rank_of[part], self.place[part] = rank, place
-            # The outermost part goes as far as there are coordinates.
-            self.length[part] = self.extents[rank] if part == parts[0] else sizes[part]
-            place *= self.length[part]
-
-    def exists(self, digits: Mapping[str, int]) -> bool:
-        """Whether the coordinates exist whose digits are given; digits that are not are 0."""
-        at: dict[str, int] = {}
-        for part, digit in digits.items():
-            if digit >= self.length[part]:
-                return False
-            rank = self.rank_of[part]
-            at[rank] = at.get(rank, 0) + digit * self.place[part]
-        return all(coordinate < self.extents[rank] for rank, coordinate in at.items())
-
-    def chunks(self, part: str, pes: int) -> int:
-        """How many steps over a part there can be at most, so many coordinates at a time."""
-        digits = 0
-        while self.exists({part: digits}):
-            digits += 1
-        return (digits + pes - 1) // pes
-
-    def coordinate(self, leaf: str, digits: Mapping[str, int]) -> int:
-        """The coordinate of one of the cascade's ranks."""
-        value = 0
-        for part in self.leaf[leaf]:
-            value = value * self.length[part] + digits[part]
-        return value
-
-    def extent(self, leaf: str) -> int:
-        """How many coordinates one of the cascade's ranks has."""
-        if leaf not in self.extents:
-            digits = self.leaf[leaf]
-            self.extents[leaf] = sum(self.exists(dict(zip(digits, values, strict=True)))
-                                     for values in product(*(range(self.length[p]) for p in digits)))
-        return self.extents[leaf]
-
-    def value(self, index: Expr, digits: Mapping[str, int]) -> int:
-        """The value of an index at a point."""
-        match index:
-            case Num(value=value):
-                return int(value)
-            case Coord(rank=rank):
-                return self.coordinate(rank, digits)
-            case Extent():
-                return self.extent(index.rank)
-            case Call(op="add", args=(a, b)):
-                return self.value(a, digits) + self.value(b, digits)
-            case Call(op="sub", args=(a, b)):
-                return self.value(a, digits) - self.value(b, digits)
-            case Call(op="mul", args=(a, b)):
-                return self.value(a, digits) * self.value(b, digits)
-        raise NotImplementedError(index)
-
-
 @dataclass(frozen=True)
 class _Touch:
     """A step of an Einsum touches elements of a tensor: ``when`` it is in the order of the nest, ``chunk`` where its own
@@ -174,6 +90,7 @@ class _Touch:
     chunk: Mapping[str, int]
     tensor: str
     elements: frozenset[Element]
+    writes: bool
 
 
 class _Stage:
@@ -249,10 +166,10 @@ class _Nest:
             for access, register in operands.items():
                 pairs = {(lane, self.element(access, digits)) for lane, digits in pes}
                 writes += register.step(pairs, self.found)
-                self.touch(einsum, chunk, pairs)
+                self.touch(einsum, chunk, pairs, writes=False)
             made = [(lane, self.element(einsum.output, digits)) for lane, digits in pes]
             writes += result.arrive(set(made), self.found)
-            self.touch(einsum, chunk, made)
+            self.touch(einsum, chunk, made, writes=True)
             for lane, element in made:
                 reads += len(operands) + result.add(lane, element)
                 writes += 1
@@ -290,21 +207,16 @@ class _Nest:
         instance = tuple(digits[i] for i in self.stage.design.mapping.instances)
         return (access.tensor, *instance, *(self.stage.ranks.value(i, digits) for i in access.indices))
 
-    def kept(self, tensor: str) -> tuple[str, Kept] | None:
-        """The innermost memory that keeps a tensor."""
-        found = None
-        for memory in self.stage.machine.memories:
-            for kept in self.binding.kept.get(memory, ()):
-                if kept.tensor == tensor:
-                    found = memory, kept
-        return found
+    def places(self, tensor: str) -> list[str]:
+        """The memories that a tensor lives in, outermost first."""
+        beyond = [self.stage.outermost] if self.stage.crosses(tensor) else []
+        return beyond + [memory for memory in self.stage.machine.memories
+                         if any(k.tensor == tensor for k in self.binding.kept.get(memory, ()))]
 
     def home(self, tensor: str) -> tuple[str, str] | None:
         """The memory, with the tensor, that values are written to or read from; None for registers."""
-        kept = self.kept(tensor)
-        if kept is not None:
-            return kept[0], tensor
-        return (self.stage.outermost, tensor) if self.stage.crosses(tensor) else None
+        places = self.places(tensor)
+        return (places[-1], tensor) if places else None
 
     def holder(self, einsum: str, tensor: str) -> tuple[str, str] | None:
         return None if einsum in self.binding.forward.get(tensor, ()) else self.home(tensor)
@@ -317,20 +229,23 @@ class _Nest:
 
     # --- the memories ---
 
-    def touch(self, einsum: Einsum, chunk: Mapping[str, int], pairs: Iterable[tuple[Lane, Element]]) -> None:
+    def touch(self, einsum: Einsum, chunk: Mapping[str, int], pairs: Iterable[tuple[Lane, Element]], *,
+              writes: bool) -> None:
         elements = frozenset(element for _, element in pairs)
-        when = tuple(chunk[x] if x in chunk else self.round(einsum, x, chunk) for x in self.shared)
+        rounds = dict(chunk)
+        for loop in self.shared:
+            if loop not in rounds:
+                rounds[loop] = self.round(einsum, loop, rounds)
+        when = tuple(rounds[x] for x in self.shared)
         tensor = str(next(iter(elements))[0])
-        self.touches.append(_Touch(when, self.nest.einsums.index(einsum.name), chunk, tensor, elements))
+        self.touches.append(_Touch(when, self.nest.einsums.index(einsum.name), chunk, tensor, elements, writes))
 
-    def round(self, einsum: Einsum, loop: str, chunk: Mapping[str, int]) -> int:
+    def round(self, einsum: Einsum, loop: str, rounds: Mapping[str, int]) -> int:
         """In which round of a loop that it lacks an Einsum runs: the last where it needs what the loop makes, or the first."""
         if not self.follows(einsum, loop):
             return 0
-        rank = self.stage.ranks.rank_of[loop]
-        digits = {x: i for x, i in chunk.items() if self.stage.ranks.rank_of[x] == rank}
         last = 0
-        while self.stage.ranks.exists({**digits, loop: last + 1}):
+        while self.stage.ranks.exists({**rounds, loop: last + 1}):
             last += 1
         return last
 
@@ -342,42 +257,45 @@ class _Nest:
         """Follows each kept tensor through the nest, tile by tile."""
         for memory, kepts in self.binding.kept.items():
             for kept in kepts:
-                if self.kept(kept.tensor) == (memory, kept):
-                    self.follow(memory, kept)
+                self.follow(memory, kept)
+
+    def outer(self, memory: str, tensor: str) -> str | None:
+        """The memory that tiles come from and go to."""
+        places = self.places(tensor)
+        at = places.index(memory)
+        return places[at - 1] if at else None
 
     def follow(self, memory: str, kept: Kept) -> None:
         tensor = kept.tensor
-        inner, outer = self.found.at(memory, tensor), self.found.at(self.stage.outermost, tensor)
-        crosses, made = self.stage.crosses(tensor), tensor in self.made
+        beyond, made = self.outer(memory, tensor), tensor in self.made
+        inner, outer = self.found.at(memory, tensor), Moves() if beyond is None else self.found.at(beyond, tensor)
         held: frozenset[Element] = frozenset()
         gone: set[Element] = set()
+        written: set[Element] = set()
         most = 0
-        for tile in self.sequence(kept):
+        end: tuple[frozenset[Element], set[Element]] = frozenset(), set()
+        for tile, results in [*self.sequence(kept), end]:
             most = max(most, len(tile))
-            if tile == held:
-                continue
-            if made and crosses and held:
-                inner.drains += len(held)
-                outer.writes += len(held)
-            gone |= held
-            again = len(tile & gone) if made or not crosses else len(tile)
-            if again and not crosses:
-                raise LostError(f"{tensor} in {memory}")
-            if crosses:
+            if not tile or not tile <= held:
+                if beyond is not None:
+                    inner.drains += len(written)
+                    outer.writes += len(written)
+                gone |= held
+                again = len(tile & gone) if made or beyond is None else len(tile)
+                if again and beyond is None:
+                    raise LostError(f"{tensor} in {memory}")
                 inner.fills += again
                 outer.reads += again
-            held = tile
-        if made and crosses:
-            inner.drains += len(held)
-            outer.writes += len(held)
+                held, written = tile, set()
+            written |= results
         self.stage.found.tiles[self.number, memory, tensor] = most
 
-    def sequence(self, kept: Kept) -> list[frozenset[Element]]:
-        """The tiles of a kept tensor in the order of the nest: what is touched in each round of the loop that it is kept at.
-        Of an iterative tensor one generation lives at a time."""
+    def sequence(self, kept: Kept) -> list[tuple[frozenset[Element], set[Element]]]:
+        """The tiles of a kept tensor in the order of the nest: what is touched in each round of the loop that it is kept at, and
+        what of it is written there. Of an iterative tensor one generation lives at a time: its tile has no slots."""
         iterative = structure(self.stage.cascade).iterative.get(kept.tensor)
         slot = None if iterative is None else 1 + len(self.stage.design.mapping.instances) + iterative.dimension
-        rounds: dict[tuple[int, ...], set[Element]] = {}
+        rounds: dict[tuple[int, ...], tuple[set[Element], set[Element]]] = {}
         for touch in sorted((t for t in self.touches if t.tensor == kept.tensor), key=lambda t: (t.when, t.order)):
             if kept.at is None:
                 key: tuple[int, ...] = ()
@@ -386,8 +304,11 @@ class _Nest:
             else:
                 own = tuple(touch.chunk)
                 key = (*touch.when, touch.order, *(touch.chunk[x] for x in own[:own.index(kept.at) + 1]))
-            rounds.setdefault(key, set()).update(e if slot is None else (*e[:slot], *e[slot + 1:]) for e in touch.elements)
-        return [frozenset(tile) for tile in rounds.values()]
+            tile, written = rounds.setdefault(key, (set(), set()))
+            tile.update(e if slot is None else (*e[:slot], *e[slot + 1:]) for e in touch.elements)
+            if touch.writes:
+                written.update(touch.elements)
+        return [(frozenset(tile), written) for tile, written in rounds.values()]
 
     def spill(self) -> None:
         """A share of a tile that does not fit: (1 - s) of the tensor's own traffic and s of the compute side's accesses."""
@@ -395,7 +316,8 @@ class _Nest:
             for kept in kepts:
                 share = self.stage.overflow(memory, self.number, kept) if isinstance(kept.spill, str) else kept.spill
                 if share:
-                    inner, outer = self.found.at(memory, kept.tensor), self.found.at(self.stage.outermost, kept.tensor)
+                    inner = self.found.at(memory, kept.tensor)
+                    outer = self.found.at(self.outer(memory, kept.tensor) or self.stage.outermost, kept.tensor)
                     outer.reads = (1 - share) * outer.reads + share * inner.reads
                     outer.writes = (1 - share) * outer.writes + share * inner.writes
 
@@ -415,7 +337,7 @@ class _Register:
         if self.place is None:
             return 0
         tile = {element for _, element in pairs}
-        if tile != self.held:
+        if not tile <= self.held:
             found.at(*self.place).reads += len(tile)
             self.held, self.pairs = tile, pairs
             return len(pairs)
@@ -436,7 +358,7 @@ class _Result:
     def arrive(self, pairs: set[tuple[Lane, Element]], found: Trace) -> int:
         """Begins the step's tile; what comes back goes to one PE for each element. Returns how many register writes."""
         tile = {element for _, element in pairs}
-        if tile == self.held:
+        if tile <= self.held:
             return 0
         self.leave(found)
         back = tile & self.written
