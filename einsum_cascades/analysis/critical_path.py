@@ -119,6 +119,8 @@ class _Depths:
         added: Known = dict.fromkeys(states, _NOTHING)
         for _ in range(2):
             added = self.of_steps(loop.body, {}, {t: Depth(formula(0), added[t].slopes) for t in states if t in added}, None)
+            if not any(added[t].slopes for t in states if t in added):
+                break
         period = reduce(maximum, (added[t].base for t in states if t in added), formula(0))
         start = {t: known.get(f"init {t}", _NOTHING) for t in states}
         first = self.of_steps(loop.body, known, {**earlier, **start}, inputs)

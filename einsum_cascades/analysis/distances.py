@@ -32,34 +32,47 @@ class Constraint:
     distance: int
 
 
+Table = dict[Variable, int]
+
+
 @dataclass
 class Carrier:
-    """Constraints compiled for :meth:`carry`: steps between variables, and what is known from anchors alone."""
+    """Constraints compiled for :meth:`carry`: steps between variables, and what follows from anchors alone.
+
+    ``empty`` says that no point meets the constraints, whatever the state.
+    """
 
     up: dict[Variable, list[tuple[Variable, int]]] = field(default_factory=dict)
     down: dict[Variable, list[tuple[Variable, int]]] = field(default_factory=dict)
-    above: dict[Center, dict[Variable, int]] = field(default_factory=dict)
-    below: dict[Center, dict[Variable, int]] = field(default_factory=dict)
+    above: dict[Center, Table] = field(default_factory=dict)
+    below: dict[Center, Table] = field(default_factory=dict)
+    empty: bool = False
 
     def carry(self, state: Bounds, side: str) -> Bounds | None:
         """Returns what the constraints and a state of the reading node say of the variables of a side, or None
         where they contradict each other: no point meets them."""
-        above = {center: dict(table) for center, table in self.above.items()}
-        below = {center: dict(table) for center, table in self.below.items()}
+        if self.empty:
+            return None
+        above: dict[Center, Table] = {}
+        below: dict[Center, Table] = {}
         for name, centers in state.items():
             for center, (high, low) in centers.items():
                 if high < UNBOUNDED:
-                    _lower(above.setdefault(center, {}), ("n", name), high)
+                    above.setdefault(center, {})["n", name] = high
                 if low < UNBOUNDED:
-                    _lower(below.setdefault(center, {}), ("n", name), low)
-        for tables, steps in ((above, self.up), (below, self.down)):
-            for table in tables.values():
+                    below.setdefault(center, {})["n", name] = low
+        for tables, steps, known in ((above, self.up, self.above), (below, self.down, self.below)):
+            for center, table in tables.items():
                 if not _relaxed(table, steps):
                     return None
+                for variable, value in known.get(center, {}).items():
+                    _lower(table, variable, value)
+            for center, table in known.items():
+                tables.setdefault(center, table)
         result: Bounds = {}
-        for center in dict.fromkeys((*above, *below)):
+        for center in (above if above.keys() >= below.keys() else {**above, **below}):
             highs, lows = above.get(center, {}), below.get(center, {})
-            for variable in dict.fromkeys((*highs, *lows)):
+            for variable in (highs if highs.keys() >= lows.keys() else {**highs, **lows}):
                 high, low = highs.get(variable, UNBOUNDED), lows.get(variable, UNBOUNDED)
                 if high + low < 0:
                     return None
@@ -82,6 +95,9 @@ def compiled(constraints: Iterable[Constraint]) -> Carrier:
         else:
             made.up.setdefault(_variable(c.low), []).append((_variable(c.high), c.distance))
             made.down.setdefault(_variable(c.high), []).append((_variable(c.low), c.distance))
+    # Shortest paths from several starts are the least of those from each: those from anchors are found once.
+    made.empty = not (all(_relaxed(t, made.up) for t in made.above.values())
+                      and all(_relaxed(t, made.down) for t in made.below.values()))
     return made
 
 
@@ -89,12 +105,12 @@ def _variable(center: Center) -> Variable:
     return center[0], str(center[1])
 
 
-def _lower(table: dict[Variable, int], variable: Variable, value: int) -> None:
+def _lower(table: Table, variable: Variable, value: int) -> None:
     if value < table.get(variable, UNBOUNDED):
         table[variable] = value
 
 
-def _relaxed(table: dict[Variable, int], steps: Mapping[Variable, Sequence[tuple[Variable, int]]]) -> bool:
+def _relaxed(table: Table, steps: Mapping[Variable, Sequence[tuple[Variable, int]]]) -> bool:
     """Shortest paths from what the table holds; False where a circle makes them endless."""
     queue = [v for v in table if v in steps]
     rounds = 0

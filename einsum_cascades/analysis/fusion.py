@@ -16,11 +16,12 @@ schedule has them in one sweep of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.graph import Node
 from einsum_cascades.analysis.linear import Linear
-from einsum_cascades.analysis.passes import rank_passes
+from einsum_cascades.analysis.passes import RankPlan, rank_passes
 from einsum_cascades.ir import Cascade, Einsum
 from einsum_cascades.structure import structure
 
@@ -49,6 +50,7 @@ def fusion_pairs(cascade: Cascade) -> tuple[Pair, ...]:
     Composite ranks take part in ``fusable`` and ``barriers`` where both iterate all their parts.
     """
     found = structure(cascade)
+    nodes = {rank: _by_name(passes.plan) for rank, passes in rank_passes(cascade).items()}
     pairs: dict[tuple[str, str, str], Pair] = {}
     for consumer in cascade.einsums:
         for access in consumer.reads:
@@ -57,7 +59,7 @@ def fusion_pairs(cascade: Cascade) -> tuple[Pair, ...]:
                 continue
             key = access.tensor, producer.name, consumer.name
             if key not in pairs:
-                shared, barriers = _shared(cascade, access.tensor, producer, consumer)
+                shared, barriers = _shared(*key, cascade, nodes)
                 pairs[key] = Pair(*key, _kind(producer, consumer), tuple(r for r in shared if r not in barriers), barriers)
     return tuple(pairs.values())
 
@@ -69,18 +71,26 @@ def _kind(producer: Einsum, consumer: Einsum) -> str:
     return "subset" if theirs < ours else "superset" if theirs > ours else "disjoint"
 
 
-def _shared(cascade: Cascade, tensor: str, producer: Einsum, consumer: Einsum) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _by_name(plan: RankPlan) -> dict[str, list[Node]]:
+    """The nodes that iterate a rank, by the name of their Einsum; seeds are left out."""
+    made: dict[str, list[Node]] = {}
+    for number in plan.graph.members(plan.rank):
+        node = plan.graph.nodes[number]
+        if not node.seed:
+            made.setdefault(node.einsum.name, []).append(node)
+    return made
+
+
+def _shared(tensor: str, producer: str, consumer: str, cascade: Cascade,
+            nodes: Mapping[str, Mapping[str, list[Node]]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The ranks that both iterate, and those of them on which they cannot share a sweep."""
     shared, barriers = [], []
     for rank, found in rank_passes(cascade).items():
-        plan = found.plan
-        members = [plan.graph.nodes[n] for n in plan.graph.members(rank)]
-        makers = [n for n in members if n.name.startswith(producer.name) and n.einsum == producer]
-        readers = [n for n in members if makers and n.name.startswith(consumer.name) and n.einsum == consumer]
-        both = [frozenset((p.number, c.number)) for p in makers for c in readers if _meets(tensor, p, c)]
+        both = [frozenset((p.number, c.number)) for p in nodes[rank].get(producer, ()) for c in nodes[rank].get(consumer, ())
+                if _meets(tensor, p, c)]
         if both:
             shared.append(rank)
-            if any(plan.sweeps(pair)[0] > 1 for pair in both):
+            if any(found.plan.sweeps(pair)[0] > 1 for pair in both):
                 barriers.append(rank)
     return tuple(shared), tuple(barriers)
 

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
 
-from einsum_cascades.analysis.graph import Node, Read, nodes
-from einsum_cascades.analysis.relations import Graph, Order, Relation
+from einsum_cascades.analysis.graph import Read, nodes
+from einsum_cascades.analysis.needs import Graph
+from einsum_cascades.analysis.relations import Order, Relation
 from einsum_cascades.analysis.sweeps import CircleError, Plan, plan
 from einsum_cascades.ir import Cascade
 from einsum_cascades.structure import structure
@@ -175,5 +176,3 @@ def stages(found: RankPasses) -> tuple[str, dict[int, int], tuple[Order, ...]]:
     stage = plans.plan.stages(orders, plans.plan.mask(visits))
     return tensor, {node: stage[group] for node, group in plans.plan.group.items()}, orders
 
-
-__all__ = ["Node", "RankPasses", "RankPlan", "along", "passes", "rank_passes", "stages", "visitors"]
