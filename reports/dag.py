@@ -28,14 +28,17 @@ def cascade_graph(cascade: Cascade, rank: str | None = None) -> nx.MultiDiGraph[
     enclosing iteration runs them again. Edges have the ``tensor`` and whether it is ``carried``, that is, read as it
     was in an earlier iteration; without those the graph has no circle. The graph itself has a ``name``, the ``rank``
     (the one with most passes where none is given; None where there are no ranks), and its ``count`` of passes (a
-    number, or a formula as text).
+    number, or a formula as text; then the passes shown are those of a few generations of the ranks ``unrolled``).
 
     Raises: UnknownNameError for a rank that the cascade does not have.
     """
     import networkx as nx
     found = structure(cascade)
-    rank, count, passes = _passes(cascade, rank)
-    graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(name=cascade.name, rank=rank, count=count)
+    shown = _rank_passes(cascade, rank)
+    passes = _sweeps(shown) if shown else {}
+    graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(
+        name=cascade.name, rank=shown.rank if shown else None, count=shown.count.plain() if shown else 0,
+        unrolled=shown.unrolled if shown else ())
     for einsum, loops in _with_loops(found.schedule, ()):
         kind = _kind(einsum, found)
         for tensor in unique(a.tensor for a in einsum.reads):
@@ -48,7 +51,8 @@ def cascade_graph(cascade: Cascade, rank: str | None = None) -> nx.MultiDiGraph[
     for reader in (*cascade.inits, *cascade.einsums):
         to = _id(reader, _kind(reader, found))
         for access in reader.reads:
-            _add(graph, _producer(access.tensor, found), to, access.tensor, _is_carried(access, to, graph, reader, found))
+            carried = _is_carried(access, to, graph, reader, found)
+            _add(graph, _producer(access.tensor, found), to, access.tensor, carried)
         if reader in cascade.inits:
             for out in reader.outputs:
                 _add(graph, to, _producer(out.tensor, found), out.tensor, carried=False)
@@ -73,7 +77,8 @@ def to_dict(graph: nx.MultiDiGraph[str]) -> dict[str, Any]:
 def counted(graph: nx.MultiDiGraph[str]) -> str:
     """Returns the number of passes that a graph shows, in words."""
     rank, count = graph.graph["rank"], graph.graph["count"]
-    return "no ranks" if rank is None else f"{count} {'pass' if count == 1 else 'passes'} along {rank}"
+    unrolled = f", shown for the first generations of {', '.join(u)}" if (u := graph.graph["unrolled"]) else ""
+    return "no ranks" if rank is None else f"{count} {'pass' if count == 1 else 'passes'} along {rank}{unrolled}"
 
 
 def passes_text(passes: tuple[int, ...]) -> str:
@@ -108,7 +113,7 @@ def _with_loops(steps: tuple[Einsum | Loop, ...], loops: tuple[tuple[str, int], 
 
 
 def _is_carried(access: Access, to: str, graph: nx.MultiDiGraph[str], reader: Einsum, found: Structure) -> bool:
-    """Whether a read goes back along the tensor's own iteration, or along a loop that its Einsum and the reader share."""
+    """Whether a read goes back along the tensor's own iteration, or along a loop that reader and producer share."""
     producer = found.producers.get(access.tensor)
     if producer is None or graph.nodes[to]["kind"] == SEED:
         return False
@@ -121,22 +126,25 @@ def _is_carried(access: Access, to: str, graph: nx.MultiDiGraph[str], reader: Ei
     return any((lag(out, reader, access, rank, step) or 0) > 0 for rank, step in ways)
 
 
-def _passes(cascade: Cascade, rank: str | None) -> tuple[str | None, int | str, Mapping[tuple[Einsum, str], tuple[int, ...]]]:
-    """A rank, its number of passes, and the sweeps of each Einsum and seed that iterates it."""
-    from einsum_cascades.analysis.passes import rank_passes, stages
+def _rank_passes(cascade: Cascade, rank: str | None) -> RankPasses | None:
+    """All about the passes of a rank; of the one with most where none is given."""
+    from einsum_cascades.analysis.passes import rank_passes
     every = rank_passes(cascade)
     if rank is None:
-        rank = max(every, key=lambda r: _most(every[r]), default=None)
-        if rank is None:
-            return None, 0, {}
-    elif rank not in every:
+        return max(every.values(), key=_most, default=None)
+    if rank not in every:
         raise UnknownNameError("rank", rank, list(every), place=cascade.name)
-    found = every[rank]
+    return every[rank]
+
+
+def _sweeps(found: RankPasses) -> Mapping[tuple[Einsum, str], tuple[int, ...]]:
+    """The sweeps of each Einsum and seed that iterates the rank."""
+    from einsum_cascades.analysis.passes import stages
     made: dict[tuple[Einsum, str], set[int]] = {}
     for number, sweep in stages(found)[1].items():
         node = found.plan.graph.nodes[number]
         made.setdefault((node.einsum, SEED if node.seed else EINSUM), set()).add(sweep)
-    return rank, found.count.plain(), {key: tuple(sorted(sweeps)) for key, sweeps in made.items()}
+    return {key: tuple(sorted(sweeps)) for key, sweeps in made.items()}
 
 
 def _most(found: RankPasses) -> int:

@@ -1,4 +1,4 @@
-"""What a picture of a cascade's graph has to place: boxes with their text, names of tensors, edges from top to bottom."""
+"""What a picture of a cascade's graph has to place: boxes with text, names of tensors, edges from top to bottom."""
 
 from __future__ import annotations
 

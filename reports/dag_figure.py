@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 # Light colours for dark text on them that stay apart for every common form of colour blindness. Source: Paul Tol,
 # Colour schemes, SRON/EPS/TN/09-002, the scheme "light".
 PASS_COLOURS = ("#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#99DDFF", "#44BB99", "#BBCC33", "#AAAA00")
-NO_PASS_COLOUR, PAPER, INK = "#E6E6E6", "#FFFFFF", "#1A1A1A"
+NO_PASS_COLOUR, PAPER, INK = "#E6E6E6", "#FFFFFF", "#111111"
 _EDGE, _BORDER = "#4D4D4D", "#666666"
 
 _FONT = "DejaVu Sans Mono"
 _TITLE_SIZE = 11.0
 _MARGIN = 16.0
 _DASHES = (0, (3.5, 2.0))
-_DPI, _LARGEST = 150, 30_000
-"""Dots per inch of an image, and the most dots that its longer side may have."""
+_DPI, _LONGEST, _MOST = 150, 30_000, 60_000_000
+"""Dots per inch of an image, the most dots along a side of it, and the most dots in all."""
 
 
 def picture(graph: nx.MultiDiGraph[str], suffix: str) -> bytes:
@@ -43,7 +44,8 @@ def picture(graph: nx.MultiDiGraph[str], suffix: str) -> bytes:
         figure = figure_of(graph)
         metadata: dict[str, Any] = {"Title": _title(graph).text}
         image = io.BytesIO()
-        dpi = min(_DPI, _LARGEST / max(figure.get_size_inches()))
+        width, height = figure.get_size_inches()
+        dpi = min(_DPI, _LONGEST / max(width, height), math.sqrt(_MOST / (width * height)))
         figure.savefig(image, format=kind, dpi=dpi, metadata=metadata | ({"Date": None} if kind == "svg" else {}))
     return image.getvalue()
 
@@ -149,8 +151,8 @@ def _curve(axes: Axes, points: Sequence[Point], codes: str, *, dashed: bool) -> 
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
     numbers = {"M": Path.MOVETO, "L": Path.LINETO, "C": Path.CURVE4}
-    axes.add_patch(PathPatch(Path(points, [numbers[c] for c in codes]), facecolor="none", edgecolor=_EDGE, linewidth=1.0,
-                             linestyle=_DASHES if dashed else "solid", zorder=1))
+    axes.add_patch(PathPatch(Path(points, [numbers[c] for c in codes]), facecolor="none", edgecolor=_EDGE, zorder=1,
+                             linewidth=1.0, linestyle=_DASHES if dashed else "solid"))
 
 
 def _arrow(axes: Axes, tip: Point, way: Point) -> None:
@@ -172,7 +174,7 @@ def _text(axes: Axes, line: Line, x: float, y: float, align: str = "left") -> No
 def _legend(graph: nx.MultiDiGraph[str], boxes: Boxes) -> list[tuple[str, Line]]:
     """What the colours and lines mean: a colour or a kind, and its text."""
     kinds = {box.kind for box in boxes.boxes.values()}
-    numbers = sorted({n for _, data in graph.nodes(data=True) for n in data["passes"]})
+    numbers = sorted({box.first_pass for box in boxes.boxes.values()} - {0})
     entries = [(PASS_COLOURS[(n - 1) % len(PASS_COLOURS)], f"pass {n}") for n in numbers]
     if any(data["kind"] == EINSUM and not data["passes"] for _, data in graph.nodes(data=True)):
         entries.append((NO_PASS_COLOUR, f"does not iterate {graph.graph['rank']}"))

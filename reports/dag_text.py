@@ -14,9 +14,9 @@ from reports.dag import EINSUM, INPUT, OUTPUT, SEED, passes_text
 if TYPE_CHECKING:
     import networkx as nx
 
-_NODE, _SOURCE, _LINE, _CARRIED, _ACROSS = "●○│┊─"
+_NODE, _LAST, _SOURCE, _LINE, _CARRIED, _ACROSS = "●◆○│┊─"
 _CONTINUES, _ENDS, _BEGINS = "├┼┤", "╰┴╯", "╭┬╮"
-_ASCII = str.maketrans("●○│┊─├┼┤╰┴╯╭┬╮", "*o|:-+++'''...")
+_ASCII = str.maketrans("●◆○│┊─├┼┤╰┴╯╭┬╮", "*#o|:-+++'''...")
 _COLOURS = ("blue", "yellow", "magenta", "cyan", "green", "red")
 
 Value = tuple[str, bool]
@@ -25,9 +25,12 @@ Value = tuple[str, bool]
 
 @dataclass
 class _Row:
-    """A node with the values that it reads and makes."""
+    """A node: its text, and the values that it reads and makes."""
 
-    node: str
+    kind: str
+    label: str
+    note: str = ""
+    passes: tuple[int, ...] = ()
     reads: list[Value] = field(default_factory=list)
     makes: list[Value] = field(default_factory=list)
 
@@ -35,25 +38,20 @@ class _Row:
 def to_terminal(graph: nx.MultiDiGraph[str]) -> str:
     """Returns the graph as text in an order of evaluation, with the passes of each node at the left.
 
-    A dot is an Einsum, a ring an input or a seed. A lane runs down from the node that makes a tensor to the last one
-    that reads it; a dotted lane holds what an iteration carries over. What cannot show these signs gets ASCII.
+    A dot is an Einsum (a diamond where no other reads it), a ring an input or a seed. A lane runs down from the node
+    that makes a tensor to the last one that reads it; a dotted lane holds what an iteration carries over. What cannot
+    show these signs gets ASCII.
     """
-    outputs = {source for source, target in graph.edges() if graph.nodes[target]["kind"] == OUTPUT}
     drawn = list(_drawn(_rows(graph)))
-    width = max((len(lanes) for _, lanes in drawn), default=0)
-    left = max([len("pass"), *(len(passes_text(data["passes"])) for _, data in graph.nodes(data=True))])
+    width = max((len(lanes) for _, _, lanes in drawn), default=0)
+    left = max([len("pass"), *(len(passes_text(row.passes)) for row, _, _ in drawn)])
     lines = [click.style("pass".rjust(left), bold=True)]
-    for node, lanes in drawn:
-        data = graph.nodes[node]
-        colour = _COLOURS[(data["passes"][0] - 1) % len(_COLOURS)] if data["passes"] else None
-        lanes = lanes.ljust(width)
-        if data["kind"] == EINSUM:
-            lanes = lanes.replace(_NODE, click.style(_NODE, fg=colour))
-        else:
-            lanes = lanes.replace(_NODE, _SOURCE)
-        label = f"{'init ' if data['kind'] == SEED else ''}{data['label']}"
-        note = "  input" if data["kind"] == INPUT else "  output" if node in outputs else ""
-        lines.append(f"{click.style(passes_text(data['passes']).rjust(left), fg=colour)}  {lanes}  {label}{note}")
+    for row, sign, lanes in drawn:
+        shown, lanes = passes_text(row.passes).rjust(left), lanes.ljust(width)
+        if row.passes:
+            colour = _COLOURS[(row.passes[0] - 1) % len(_COLOURS)]
+            shown, lanes = click.style(shown, fg=colour), lanes.replace(sign, click.style(sign, fg=colour))
+        lines.append(f"{shown}  {lanes}  {row.label}{f'  {row.note}' if row.note else ''}")
     text = "\n".join(lines)
     try:
         text.encode(sys.stdout.encoding or "ascii")
@@ -63,7 +61,10 @@ def to_terminal(graph: nx.MultiDiGraph[str]) -> str:
 
 
 def _rows(graph: nx.MultiDiGraph[str]) -> list[_Row]:
-    rows = {node: _Row(node) for node, data in graph.nodes(data=True) if data["kind"] != OUTPUT}
+    outputs = {source for source, target in graph.edges() if graph.nodes[target]["kind"] == OUTPUT}
+    rows = {node: _Row(data["kind"], f"{'init ' if data['kind'] == SEED else ''}{data['label']}",
+                       "input" if data["kind"] == INPUT else "output" if node in outputs else "", data["passes"])
+            for node, data in graph.nodes(data=True) if data["kind"] != OUTPUT}
     carried = {data["tensor"] for _, _, data in graph.edges(data=True) if data["carried"]}
     for source, target, data in graph.edges(data=True):
         tensor, seeded = data["tensor"], graph.nodes[source]["kind"] == SEED
@@ -73,11 +74,22 @@ def _rows(graph: nx.MultiDiGraph[str]) -> list[_Row]:
             rows[source].makes.append(value)
         if target in rows and not (seeded and tensor in carried):
             rows[target].reads.append(value)
-    return list(rows.values())
+    return list(_with_unseeded(rows.values()))
 
 
-def _drawn(rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
-    """Each node with its row of lanes."""
+def _with_unseeded(rows: Collection[_Row]) -> Iterator[_Row]:
+    """The rows, with one more before the first reader of what is carried over but has no seed."""
+    made = {value for row in rows for value in row.makes}
+    for row in rows:
+        for value in row.reads:
+            if value not in made:
+                made.add(value)
+                yield _Row(SEED, value[0], "of the iteration before", makes=[value])
+        yield row
+
+
+def _drawn(rows: Sequence[_Row]) -> Iterator[tuple[_Row, str, str]]:
+    """Each row with its sign and its lanes."""
     last = {value: number for number, row in enumerate(rows) for value in row.reads}
     lanes: list[Value | None] = []
     for number, row in enumerate(rows):
@@ -85,16 +97,13 @@ def _drawn(rows: Sequence[_Row]) -> Iterator[tuple[str, str]]:
         # The second of two seeds of a tensor joins the lane of the first.
         joined = {lanes.index(value) for value in (*row.reads, *row.makes) if value in lanes}
         ends = {lane for lane in joined if (value := lanes[lane]) is None or last[value] == number}
-        for lane in ends:
+        made = [value for value in row.makes if value not in above and value in last]
+        node = _put(lanes, made[0] if made else (row.label, False), min(ends, default=None))
+        begins = {_put(lanes, value) for value in made[1:]}
+        for lane in ends - {node} if made else {*ends, node}:
             lanes[lane] = None
-        made = [v for v in row.makes if v not in above and v in last]
-        # Carried over without a seed: the lane begins at the first reader.
-        unseeded = [v for v in row.reads if v not in above and last[v] > number]
-        node = _put(lanes, made[0] if made else (row.node, False), min(ends, default=None))
-        begins = {_put(lanes, value) for value in (*made[1:], *unseeded)}
-        if not made:
-            lanes[node] = None
-        yield row.node, _line(above, node, joined, ends, begins)
+        sign = _SOURCE if row.kind != EINSUM else _NODE if made else _LAST
+        yield row, sign, _line(above, node, sign, joined, ends, begins)
 
 
 def _put(lanes: list[Value | None], value: Value, lane: int | None = None) -> int:
@@ -106,7 +115,7 @@ def _put(lanes: list[Value | None], value: Value, lane: int | None = None) -> in
     return lane
 
 
-def _line(above: Sequence[Value | None], node: int, joined: Collection[int], ends: Collection[int],
+def _line(above: Sequence[Value | None], node: int, own: str, joined: Collection[int], ends: Collection[int],
           begins: Collection[int]) -> str:
     low, high = min((node, *joined, *begins)), max((node, *joined, *begins))
     text = ""
@@ -114,9 +123,9 @@ def _line(above: Sequence[Value | None], node: int, joined: Collection[int], end
         place = 0 if lane == low else 2 if lane == high else 1
         value = above[lane] if lane < len(above) else None
         if lane == node:
-            sign = _NODE
+            sign = own
         elif lane in begins:
-            sign = (_CONTINUES if lane in joined else _BEGINS)[place]
+            sign = _BEGINS[place]
         elif lane in joined:
             sign = (_ENDS if lane in ends else _CONTINUES)[place]
         elif value is not None:

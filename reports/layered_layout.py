@@ -8,9 +8,10 @@ with few crossings, coordinates. Edges that span several layers get a bend in ea
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 _SIDE_GAP, _BEND_WIDTH = 14.0, 8.0
 _LEAST_GAP, _MOST_GAP = 13.0, 54.0
@@ -46,7 +47,7 @@ class Layout:
     its target: the first part and each second one after it are vertical, within a layer; the others lie between layers
     and are free to slant. x and y begin at 0, y points down."""
 
-    centres: Mapping[Hashable, Point]
+    centres: Mapping[Any, Point]
     ways: tuple[tuple[Point, ...], ...]
     width: float
     height: float
@@ -58,12 +59,13 @@ class _Bend:
     layer: int
 
 
-def layered(sizes: Mapping[Hashable, Size], edges: Sequence[Edge]) -> Layout:
-    """Returns a layout of boxes and edges. The graph must have no circle."""
+def layered(sizes: Mapping[Any, Size], edges: Sequence[Edge]) -> Layout:
+    """Returns a layout of boxes, known by any keys, and edges. The graph must have no circle."""
     layer = _layers(list(sizes), edges)
     chains = [[e.source, *(_Bend(n, at) for at in range(layer[e.source] + 1, layer[e.target])), e.target]
               for n, e in enumerate(edges)]
-    everything: dict[Item, Size] = dict(sizes) | {bend: Size(_BEND_WIDTH, 0) for chain in chains for bend in chain[1:-1]}
+    bends = {bend: Size(_BEND_WIDTH, 0) for chain in chains for bend in chain[1:-1]}
+    everything: dict[Item, Size] = dict(sizes) | bends
     rows = _ordered(_rows(layer, chains), chains)
     x = _placed(rows, chains, everything)
     return _drawn(rows, chains, everything, x)
@@ -159,7 +161,8 @@ def _by_barycentre(row: list[Item], fixed: Sequence[Item], neighbours: Mapping[I
     row.sort(key=value.__getitem__)
 
 
-def _swapped(rows: list[list[Item]], above: Mapping[Item, Sequence[Item]], below: Mapping[Item, Sequence[Item]]) -> None:
+def _swapped(rows: list[list[Item]], above: Mapping[Item, Sequence[Item]], below: Mapping[Item, Sequence[Item]]
+             ) -> None:
     """Swaps neighbours in each layer as long as that lessens crossings."""
     for at, row in enumerate(rows):
         sides = [({item: i for i, item in enumerate(rows[n])}, ways)
@@ -195,19 +198,22 @@ def _crossings(rows: Sequence[Sequence[Item]], below: Mapping[Item, Sequence[Ite
 
 # --- coordinates ---
 
-def _placed(rows: Sequence[Sequence[Item]], chains: Sequence[Sequence[Item]], sizes: Mapping[Item, Size]) -> dict[Item, float]:
+def _placed(rows: Sequence[Sequence[Item]], chains: Sequence[Sequence[Item]], sizes: Mapping[Item, Size]
+            ) -> dict[Item, float]:
     """The x of each item: items that follow one another stand in columns, those of an edge's bends before all others.
 
-    Source: Brandes and Koepf, Fast and simple horizontal coordinate assignment, 2001: columns from above and from below,
-    packed to the left and to the right, and the middle of the four.
+    Source: Brandes and Koepf, Fast and simple horizontal coordinate assignment, 2001: columns from above and from
+    below, packed to the left and to the right, and the middle of the four.
     """
     above, below = _neighbours(chains)
     banned = _crossed(rows, below)
+    # What goes on above and below: not where the graph begins or ends, nor the edges from there.
+    through = {item for chain in chains if chain[0] in above and chain[-1] in below for item in chain}
     found: list[tuple[int, dict[Item, float]]] = []
-    for order, near in ((rows, above), (rows[::-1], below)):
+    for order, near, far in ((rows, above, below), (rows[::-1], below, above)):
         for side in (1, -1):
             turned = [list(row)[::side] for row in order]
-            column = _columns(turned, near, banned)
+            column = _columns(turned, near, far, banned, through)
             x = _packed(turned, column, sizes, side)
             found.append((side, {item: side * x[column[item]] for item in column}))
     narrow = min((x for _, x in found), key=lambda x: max(x.values()) - min(x.values()))
@@ -229,17 +235,23 @@ def _crossed(rows: Sequence[Sequence[Item]], below: Mapping[Item, Sequence[Item]
     return banned
 
 
-def _columns(rows: Sequence[Sequence[Item]], near: Mapping[Item, Sequence[Item]], banned: Collection[tuple[Item, Item]]
-             ) -> dict[Item, Item]:
-    """The column of each item, named by its first item: an item stands below its middle neighbour where it can."""
+def _columns(rows: Sequence[Sequence[Item]], near: Mapping[Item, Sequence[Item]], far: Mapping[Item, Sequence[Item]],
+             banned: Collection[tuple[Item, Item]], through: Set[Item]) -> dict[Item, Item]:
+    """The column of each item, named by its first item: an item stands below its middle neighbour where it can.
+
+    What goes ``through`` comes first, so that an input at the side of a chain does not push the chain away.
+    """
     column: dict[Item, Item] = {}
     for number, row in enumerate(rows):
         place = {item: i for i, item in enumerate(rows[number - 1])} if number else {}
         taken = -1
         for item in row:
             column[item] = item
-            ways = sorted(near.get(item, ()), key=place.__getitem__)
+            every = near.get(item, ())
+            ways = sorted([n for n in every if n in through] or every, key=place.__getitem__)
             for other in ways[(len(ways) - 1) // 2:len(ways) // 2 + 1]:
+                if item not in through and not through.isdisjoint(far[other]):
+                    continue
                 if place[other] > taken and (other, item) not in banned and (item, other) not in banned:
                     column[item] = column[other]
                     taken = place[other]
@@ -334,4 +346,5 @@ def _spaced(wanted: Sequence[float], step: float, half: float) -> list[float]:
         pools.append((total, count))
     places = [total / count for total, count in pools for _ in range(count)]
     # The last may have been pushed out: what is left of the room bounds every place.
-    return [min(max(place, -half), half - (len(wanted) - 1) * step) + number * step for number, place in enumerate(places)]
+    last = half - (len(wanted) - 1) * step
+    return [min(max(place, -half), last) + number * step for number, place in enumerate(places)]
