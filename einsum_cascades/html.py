@@ -1,25 +1,30 @@
-"""A cascade as HTML for a notebook: its lines, with inputs, outputs and iterative ranks marked. All text is escaped."""
+"""A cascade as HTML for a notebook: its lines and what each does, inputs, outputs and passes. All text is escaped."""
 
 from __future__ import annotations
 
 from html import escape
 
+from einsum_cascades.analysis.passes import passes
 from einsum_cascades.ir import Cascade, Einsum
-from einsum_cascades.printing import einsum_text, operator_text
+from einsum_cascades.printing import declarations, einsum_text, operator_text
 from einsum_cascades.structure import structure
 
-_TABLE = "border-collapse:collapse;font-family:monospace"
+# Colours are those of the page around it, be it light or dark; long lines scroll.
+_BOX = "overflow-x:auto"
+_TABLE = "border-collapse:collapse;font-family:monospace;margin:0.3em 0"
 _CELL = "text-align:left;padding:0 1em 0 0;white-space:pre"
 
 
 def to_html(cascade: Cascade) -> str:
-    """Returns a table of the cascade's lines, in an order of evaluation, under a line of its inputs and outputs."""
+    """Returns a table of the cascade's lines, in an order of evaluation, between its inputs and outputs and its passes."""
     found = structure(cascade)
-    rows = [_row("operator", operator_text(operator)) for operator in cascade.operators]
+    rows = [_row("declaration", line) for line in declarations(cascade)]
+    rows += [_row("operator", operator_text(operator)) for operator in cascade.operators]
     rows += [_row("seed", f"init {einsum_text(seed)}") for seed in cascade.inits]
     rows += [_row(_kind(einsum, cascade), einsum_text(einsum)) for einsum in found.order]
     title = f"<b>{escape(cascade.name)}</b>: {_names(found.inputs)} &rarr; {_names(found.outputs)}"
-    return f"<div>{title}<table style=\"{_TABLE}\">{''.join(rows)}</table></div>"
+    counts = _names(tuple(f"{rank} {count}" for rank, count in passes(cascade).items()))
+    return f"<div style=\"{_BOX}\">{title}<table style=\"{_TABLE}\">{''.join(rows)}</table>passes: {counts}</div>"
 
 
 def _kind(einsum: Einsum, cascade: Cascade) -> str:

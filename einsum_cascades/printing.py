@@ -20,15 +20,21 @@ def to_text(cascade: Cascade) -> str:
 
     ``parse(to_text(cascade)) == cascade``.
     """
-    lines = [f"device {', '.join(cascade.devices)}"] if cascade.devices else []
-    lines += [f"extent {rank.upper()} {size}" for rank, size in cascade.extents]
-    lines += [f"dtype {tensor} {kind}" for tensor, kind in cascade.dtypes]
+    lines = declarations(cascade)
     lines += [operator_text(operator) for operator in cascade.operators]
     lines += [f"init {einsum_text(seed)}" for seed in cascade.inits]
     lines += [einsum_text(einsum) for einsum in cascade.einsums]
     if cascade.declared_outputs:
         lines.append(f"output {', '.join(cascade.declared_outputs)}")
     return "\n".join(lines) + "\n"
+
+
+def declarations(cascade: Cascade) -> list[str]:
+    """Returns the lines that declare device ranks, extents and precisions."""
+    lines = [f"device {', '.join(cascade.devices)}"] if cascade.devices else []
+    lines += [f"extent {rank.upper()} {size}" for rank, size in cascade.extents]
+    lines += [f"dtype {tensor} {kind}" for tensor, kind in cascade.dtypes]
+    return lines
 
 
 def einsum_text(einsum: Einsum) -> str:

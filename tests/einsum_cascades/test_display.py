@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from matplotlib.mathtext import MathTextParser
 
+from einsum_cascades.analysis.passes import passes
 from einsum_cascades.ir import Cascade
 from einsum_cascades.latex import to_latex
 from einsum_cascades.loading import load
 from einsum_cascades.notation import parse
+from einsum_cascades.printing import to_text
 from tests.einsum_cascades.strategies import random_cascade
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.cascade"))
@@ -91,12 +93,20 @@ def test_html_is_balanced_and_shows_every_line(path: Path) -> None:
     page = _Balanced()
     page.feed(cascade._repr_html_())
     assert page.open == []
-    wanted = {line for line in path.read_text().splitlines() if not line.startswith(("extent", "dtype", "device", "output"))}
+    wanted = {line for line in to_text(cascade).splitlines() if not line.startswith("output")}
     assert wanted <= set(page.text)
+    assert f"passes: {', '.join(f'{rank} {count}' for rank, count in passes(cascade).items())}" in page.text
 
 
 def test_html_escapes_the_name() -> None:
-    page = parse("Z[p] = A[p] where p < 3", source="<script>alert(1)</script>")._repr_html_()
+    page = parse("Z[p] = A[p] where p < 3", source="<script>alert(1)</script>\"'&")._repr_html_()
     assert "<script>" not in page
+    assert "&lt;/script&gt;&quot;&#x27;&amp;</b>" in page
     assert "&lt;script&gt;" in page
     assert "p &lt; 3" in page
+
+
+def test_html_takes_its_colours_from_the_page() -> None:
+    page = load(GOLDEN[0])._repr_html_()
+    assert "color" not in page
+    assert "background" not in page
