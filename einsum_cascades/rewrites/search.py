@@ -9,9 +9,10 @@ from einsum_cascades.analysis.explanation import reasons
 from einsum_cascades.analysis.operations import count_operations
 from einsum_cascades.analysis.passes import passes as counted_passes
 from einsum_cascades.analysis.passes import rank_passes
+from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.errors import FusebenchError, UnknownNameError
 from einsum_cascades.extents import known_extents, mentioned
-from einsum_cascades.ir import Cascade
+from einsum_cascades.ir import Cascade, coords
 from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.derivation import Derived, derive, regrouped
 from einsum_cascades.rewrites.legality import IllegalRewriteError, NoRewriteError
@@ -116,10 +117,12 @@ def sample_extents(cascade: Cascade, rank: str, extents: Mapping[str, int]) -> d
     composites = structure(cascade).composites
     inner = {p for parts in composites.values() for p in parts[1:]}
     order = [r for r in names if r in composites] + [r for r in names if r in inner] + list(names)
+    # Ranks that predicates compare with it are as long: queries and keys of one sequence.
+    long = {rank} | {r for e in cascade.einsums for c in conjuncts(e.where) if rank in coords(c) for r in coords(c)}
     known = known_extents(cascade, given)
     for name in dict.fromkeys(order):
         if name not in known:
-            given[name] = _TILE if name in inner else _LONG if name == rank else _SHORT
+            given[name] = _TILE if name in inner else _LONG if name in long else _SHORT
             known = known_extents(cascade, given)
     return known
 

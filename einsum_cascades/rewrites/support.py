@@ -104,8 +104,17 @@ class Support:
 
 
 def _is_group(index: Expr) -> bool:
-    """Whether an index is the group of a coordinate (``h // R``), which every tensor that is read so has."""
+    """Whether an index is the group of a coordinate (``h // R``, ``h*G // H``): every tensor that is read so has it."""
     match index:
-        case Call(op="floordiv", args=(Coord(), Num() | Extent())):
+        case Call(op="floordiv", args=(above, Num() | Extent())):
+            return _is_scaled(above)
+    return False
+
+
+def _is_scaled(expr: Expr) -> bool:
+    match expr:
+        case Coord():
             return True
+        case Call(op="mul", args=(left, Num() | Extent())) | Call(op="mul", args=(Num() | Extent(), left)):
+            return _is_scaled(left)
     return False
