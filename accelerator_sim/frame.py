@@ -53,7 +53,7 @@ class Operand:
 class EinsumFrame:
     """One Einsum in its nest.
 
-    ``parts`` are those of its iteration space, instances included, ``loops`` all its loops, outer to inner.
+    ``parts`` are those of its iteration space, ``instances`` included, ``loops`` all its loops, outer to inner.
     ``operands`` are the distinct reads of its bodies, ``result`` what it writes, ``operators`` how many of each it
     performs at a point, before a unit fuses any; ``sums_product`` says that a sum of products may be fused.
     ``conditions`` leave out points, over whole ranks, and ``inside`` those where a window leaves its tensor; where some
@@ -61,6 +61,7 @@ class EinsumFrame:
     """
 
     einsum: Einsum
+    instances: tuple[str, ...]
     parts: tuple[str, ...]
     loops: tuple[str, ...]
     operands: tuple[Operand, ...]
@@ -81,9 +82,9 @@ class EinsumFrame:
             return ()
         if at in self.loops:
             return self.loops[:self.loops.index(at) + 1]
-        # A loop that it lacks: those of the shared loops outside of it that it has.
+        # A loop that it lacks: those of the shared loops outside of it that it has, behind the instances that no loop is given for.
         outer = nest.loops[:nest.loops.index(at) + 1] if at in nest.loops else ()
-        return tuple(x for x in self.loops if x in outer)
+        return tuple(x for x in self.loops if x in outer or x in self.instances and x not in nest.loops)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +174,7 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,
     reads = tuple(_operand(cascade, design, place, a) for a in _reads(einsum))
     operators, sums_product = counted(cascade, einsum)
     conditions, inside, unknown = _conditions(cascade, einsum, parts)
-    return EinsumFrame(einsum, (*instances, *design.mapping.parts(einsum)),
+    return EinsumFrame(einsum, instances, (*instances, *design.mapping.parts(einsum)),
                        design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
                        _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, inside, unknown)
 

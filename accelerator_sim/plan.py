@@ -249,8 +249,8 @@ def _fixed(frame: Frame, machine: Machine, shape: Shape, part: str, size: Size) 
 
 def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mapping[str, Quantity],
              extents: Mapping[str, Quantity], plans: tuple[Plan, ...]) -> Quantity:
-    """The most of the tiles left, or their largest divisor, for which what is kept fits: bytes are linear in the size of one
-    part."""
+    """The most of the tiles left, or their largest divisor, for which what is kept fits: bytes are linear in the coordinates that
+    the part spans."""
     rank, own = next((r, own) for r, own in frame.parts.items() if part in own)
     if len(own) < 2 or part != own[1]:
         raise DesignError(f"design {frame.design.id!r}: mapping.sizes.{part}: only the part next to the outermost can be the "
@@ -266,9 +266,12 @@ def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mappi
         capacity = rule.at_most_bytes if capacity is None else smaller(capacity, rule.at_most_bytes)
     if capacity is None:
         return tiles
+    # Coordinates in one tile and in two: the last one may not be full. A part of size 1 that does not fit either is refused with
+    # everything else that does not.
+    first, second = smaller(tile, extents[rank]), smaller(2 * tile, extents[rank])
     each = two - one
-    # A part of size 1 that does not fit either is refused with everything else that does not.
-    room = chosen(each > 0, (capacity - (one - each)) // larger(each, 1), tiles)
+    fit = first + (capacity - one) * (second - first) // chosen(each > 0, each, 1)
+    room = chosen((each > 0) & (fit < extents[rank]), fit // tile, tiles)
     most = larger(smaller(room, tiles), 1)
     return largest_divisor(tiles, most) if rule.divides else most
 

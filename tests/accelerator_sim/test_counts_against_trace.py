@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from accelerator_sim.capacity import tile_values
 from accelerator_sim.counts import Access, StageCounts, count_stage, cycles_per_point
 from accelerator_sim.design import Design
 from accelerator_sim.designs import load_design, load_design_file
@@ -50,6 +51,9 @@ def check(plan: Plan, *, tolerance: float = 0.0) -> None:
             for kind in ("reads", "writes", "fills", "drains"):
                 found, expected = getattr(access, kind), getattr(moves, kind)
                 assert found == (pytest.approx(expected, rel=tolerance) if tolerance else expected), (stage.name, memory, tensor, kind)
+        for (nest, memory, tensor), values in seen.tiles.items():
+            kept = next(k for k in design.bindings[nest].kept[memory] if k.tensor == tensor)
+            assert (memory, tensor, tile_values(plan, nest, kept)) == (memory, tensor, values)
         check_compute(plan, counts, seen)
 
 
