@@ -6,7 +6,7 @@ to unroll, and gives one node for each Einsum of the loop and generation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -122,8 +122,7 @@ def _with_composites(ranks: frozenset[str], found: Structure) -> frozenset[str]:
     return frozenset(every)
 
 
-def _reads(einsum: Einsum, found: Structure, change: object) -> Iterator[Read]:
-    assert callable(change)
+def _reads(einsum: Einsum, found: Structure, change: Callable[[Expr], Expr]) -> Iterator[Read]:
     outer = [*einsum.bodies, *((einsum.where,) if einsum.where is not None else ())]
     seen: set[tuple[Access, frozenset[str]]] = set()
 

@@ -138,7 +138,8 @@ def apart(expr: Expr, rank: str | None, own: frozenset[str]) -> Range:
         case Call(op="add", args=(left, right)):
             return _both(_total(apart(left, rank, own), apart(right, None, own)),
                          _total(apart(left, None, own), apart(right, rank, own)))
-        case Call(op="floordiv", args=(inner, by)) | Call(op="floor", args=(Call(op="div", args=(inner, by)),)):
+        case (Call(op="floordiv", args=(inner, by))
+              | Call(op="floor" | "ceil" | "round", args=(Call(op="div", args=(inner, by)),))):
             return _divided(inner, by, rank, own)
         case Call(op="mod", args=(inner, by)):
             return _remainder(inner, by, rank, own)
@@ -146,7 +147,7 @@ def apart(expr: Expr, rank: str | None, own: frozenset[str]) -> Range:
 
 
 def _divided(inner: Expr, by: Expr, rank: str | None, own: frozenset[str]) -> Range:
-    """x // d lies between 0 and x where x is at least 0 and d at least 1."""
+    """x / d, rounded in any way, lies between 0 and x where x is at least 0 and d at least 1."""
     if apart(by, None, own)[0] < 1 or apart(inner, None, own)[0] < 0:
         return _ANYWHERE
     return span(Linear(), rank, own)[0], apart(inner, rank, own)[1]

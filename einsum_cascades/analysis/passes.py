@@ -18,7 +18,7 @@ Extents are taken to be long: longer than any number in the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
@@ -31,8 +31,9 @@ from einsum_cascades.ir import Cascade
 from einsum_cascades.structure import structure
 from einsum_cascades.symbols import Formula, formula, interpolated
 
-_SAMPLES = (3, 4)
-"""Generations that an unrolled iteration is counted for; two of them make a formula of degree 1."""
+_SAMPLES = ((), (3, 4), (2, 3), (1, 2))
+"""Generations that iterations are counted for where 1, 2, or more of them are unrolled; two numbers make a formula of
+degree 1 in each. Few where many multiply."""
 
 
 @dataclass(frozen=True)
@@ -88,24 +89,29 @@ def passes(cascade: Cascade, extents: Mapping[str, int] | None = None) -> dict[s
 def rank_passes(cascade: Cascade) -> Mapping[str, RankPasses]:
     """Returns all about the passes of every rank and every named composite, in order of appearance."""
     found = structure(cascade)
-    graph = Graph(nodes(cascade), found.composites)
-    return {rank: _of_rank(cascade, rank, graph) for rank in dict.fromkeys((*found.ranks, *found.composites))}
+    graphs: dict[tuple[tuple[str, int], ...], Graph] = {}
+
+    def unrolled(generations: tuple[tuple[str, int], ...]) -> Graph:
+        if generations not in graphs:
+            graphs[generations] = Graph(nodes(cascade, dict(generations)), found.composites)
+        return graphs[generations]
+
+    return {rank: _of_rank(rank, unrolled) for rank in dict.fromkeys((*found.ranks, *found.composites))}
 
 
-def _of_rank(cascade: Cascade, rank: str, graph: Graph) -> RankPasses:
+def _of_rank(rank: str, unrolled: Callable[[tuple[tuple[str, int], ...]], Graph]) -> RankPasses:
     unroll: tuple[str, ...] = ()
     while True:
         # An iteration that no single sweep runs: count it for a few numbers of generations.
-        unrolled = graph
         plans: dict[tuple[int, ...], RankPlan] = {}
+        graph = unrolled(())
         try:
-            for sizes in product(_SAMPLES, repeat=len(unroll)):
-                if unroll:
-                    unrolled = Graph(nodes(cascade, dict(zip(unroll, sizes, strict=True))), graph.composites)
-                plans[sizes] = _planned(rank, unrolled)
+            for sizes in product(_SAMPLES[min(len(unroll), 3)], repeat=len(unroll)):
+                graph = unrolled(tuple(zip(unroll, sizes, strict=True)))
+                plans[sizes] = _planned(rank, graph)
             break
         except CircleError as circle:
-            unroll = (*unroll, _loop(unrolled, circle, rank, unroll))
+            unroll = (*unroll, _loop(graph, circle, rank, unroll))
     first = next(iter(plans.values()))
     names = tuple(r.upper() for r in unroll)
     counts = {tensor: {sizes: p.sweeps(p.visits[tensor])[0] for sizes, p in plans.items()} for tensor in first.visits}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from math import floor, inf
+from math import ceil, floor, inf
 
 from einsum_cascades.dependencies import Loop
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords
@@ -94,6 +94,12 @@ def _applied(op: str, args: list[Value]) -> Value:
             return min(max(a, b), c)
         case "floor":
             return floor(a)
+        case "ceil":
+            return ceil(a)
+        case "pow":
+            return float(a ** b)
+        case "abs":
+            return abs(a)
         case "where":
             return b if a else c
         case "lt":
