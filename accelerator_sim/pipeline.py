@@ -89,7 +89,8 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
 
 def epoch_loops(plan: Plan, stage: Stage) -> tuple[str, ...]:
     """Returns the loops of an epoch: those, from the outermost, that all nests of a stage share."""
-    nests = [plan.design.nest(n).loops for n in stage.nests]
+    instances = plan.design.mapping.instances
+    nests = [(*(x for x in instances if x not in plan.design.nest(n).loops), *plan.design.nest(n).loops) for n in stage.nests]
     shared: list[str] = []
     for loops in zip(*nests, strict=False):
         if len(set(loops)) > 1:

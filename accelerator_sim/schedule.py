@@ -75,8 +75,8 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
 def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
     works = {w.name: w for w in plan.stage_works(stage)}
     loops = _epoch_loops(plan, stage, works)
-    # All Einsums of the loops' ranks go through the same epochs; where some skip iterations, the others still need them.
-    epochs: Quantity = 0
+    # All Einsums go through the same epochs; where those with predicates skip iterations, the others may still need them.
+    epochs: Quantity = 0 if any(w.walk.ties is not None for w in works.values()) else plan.space.size(loops)
     for work in works.values():
         epochs = larger(epochs, work.walk.rounds(loops))
     total: Quantity = 0
@@ -102,7 +102,8 @@ def _epoch_loops(plan: Plan, stage: Stage, works: Mapping[str, Work]) -> tuple[s
     missing = [name for name in works if name not in named]
     if missing:
         raise DesignError(f"{place}: Einsum {missing[0]!r} runs in no phase, got phases of {', '.join(named)}; add it to one")
-    return plan.design.nest(stage.nests[0]).loops
+    loops, instances = plan.design.nest(stage.nests[0]).loops, plan.design.mapping.instances
+    return (*(x for x in instances if x not in loops), *loops)
 
 
 def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Work], loops: tuple[str, ...],
