@@ -25,7 +25,7 @@ class Atom:
 
     def __post_init__(self) -> None:
         # Products are sorted and compared all the time: by a text that is made once.
-        object.__setattr__(self, "key", self.text(()))
+        object.__setattr__(self, "key", self._written(()))
 
     @cached_property
     def _least(self) -> int | None:
@@ -44,6 +44,9 @@ class Atom:
 
     def text(self, order: Sequence[str]) -> str:
         """Returns the call as text."""
+        return self._written(order) if order else self.key
+
+    def _written(self, order: Sequence[str]) -> str:
         if self.function in ("ceil", "floor"):
             over, under = (_wrapped(a, order) for a in self.arguments)
             return f"{self.function}({over}/{under})"
@@ -93,7 +96,7 @@ def _key(unknown: Unknown) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Formula:
-    """A sum of products: ``terms`` pairs each monomial with its coefficient, which is not 0. Their order is no matter."""
+    """A sum of products: ``terms`` pairs each monomial with its coefficient, which is not 0, in any order."""
 
     terms: tuple[tuple[Monomial, Number], ...] = ()
 
@@ -200,8 +203,9 @@ class Formula:
             unknowns = sorted(monomial, key=rank)
             for unknown in unknowns:
                 if unknown not in texts:
-                    texts[unknown] = unknown if isinstance(unknown, str) else unknown.text(order) if order else unknown.key
-            parts.append((-len(unknowns), [rank(u) for u in unknowns], int(coefficient * common), [texts[u] for u in unknowns]))
+                    texts[unknown] = unknown if isinstance(unknown, str) else unknown.text(order)
+            parts.append((-len(unknowns), [rank(u) for u in unknowns], int(coefficient * common),
+                          [texts[u] for u in unknowns]))
         parts.sort(key=lambda p: (p[0], p[1]))
         text = ""
         for number, (_, _, coefficient, names) in enumerate(parts):
@@ -221,7 +225,7 @@ def _made(total: Mapping[Monomial, Number]) -> Formula:
 
 
 def _wrapped(made: Formula, order: Sequence[str]) -> str:
-    single = len(made.terms) == 1 and len(made.terms[0][0]) <= 1 and (made.terms[0][1] == 1 or made.constant is not None)
+    single = len(made.terms) == 1 and len(made.terms[0][0]) <= 1 and (made.terms[0][1] == 1 or not made.terms[0][0])
     return made.text(order) if single else f"({made.text(order)})"
 
 
@@ -273,11 +277,12 @@ def _chosen(function: str, a: Formula, b: Formula) -> Formula:
 
 
 def _operands(made: Formula, function: str) -> list[Formula]:
-    """The operands of a formula that is this function, or the function plus something: max(a, b) + c has a + c, b + c."""
+    """The operands of a formula that is this function, or that plus something: max(a, b) + c has a + c and b + c."""
     for monomial, coefficient in made.terms:
-        if len(monomial) == 1 and coefficient == 1 and isinstance(monomial[0], Atom) and monomial[0].function == function:
-            rest = made - _single(monomial[0])
-            return [part + rest for operand in monomial[0].arguments for part in _operands(operand, function)]
+        atom = monomial[0] if len(monomial) == 1 and coefficient == 1 else None
+        if isinstance(atom, Atom) and atom.function == function:
+            rest = made - _single(atom)
+            return [part + rest for operand in atom.arguments for part in _operands(operand, function)]
     return [made]
 
 
@@ -301,7 +306,8 @@ def is_positive(made: Formula) -> bool:
         # A product is at least what is left of it when factors of at least 1 are taken out.
         for other, spare in least.items():
             extra = list(other)
-            if spare and all(_taken(extra, u) for u in monomial) and all(isinstance(u, str) or u.least() == 1 for u in extra):
+            whole = all(_taken(extra, u) for u in monomial)
+            if spare and whole and all(isinstance(u, str) or u.least() == 1 for u in extra):
                 taken = min(spare, missing)
                 least[other] -= taken
                 missing -= taken

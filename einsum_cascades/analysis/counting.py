@@ -194,8 +194,8 @@ def inequalities(expr: Expr, extents: Mapping[str, int]) -> list[Linear] | None:
 
 
 def affine_in(expr: Expr, extents: Mapping[str, int]) -> tuple[dict[str, int], int] | None:
-    """Returns the coefficients of coordinates and the constant of an index, with numbers for extents; None where it is not
-    affine."""
+    """Returns the coefficients of coordinates and the constant of an index, with numbers for extents; None where it is
+    not affine."""
     if not coords(expr):
         value = float(evaluated(expr, {}, extents))
         return ({}, int(value)) if value == int(value) else None

@@ -118,13 +118,14 @@ class _Depths:
         # What depends on the state alone. Twice: a state may come to grow along other ranks.
         added: Known = dict.fromkeys(states, _NOTHING)
         for _ in range(2):
-            added = self.of_steps(loop.body, {}, {t: Depth(formula(0), added[t].slopes) for t in states if t in added}, None)
+            before = {t: Depth(formula(0), added[t].slopes) for t in states if t in added}
+            added = self.of_steps(loop.body, {}, before, None)
             if not any(added[t].slopes for t in states if t in added):
                 break
         period = reduce(maximum, (added[t].base for t in states if t in added), formula(0))
         start = {t: known.get(f"init {t}", _NOTHING) for t in states}
         first = self.of_steps(loop.body, known, {**earlier, **start}, inputs)
-        ends, before = {}, {}
+        ends: dict[str, Depth] = {}
         for tensor in states:
             # What grows against the recurrence is at its end when it begins.
             end = _sure(deeper(first.get(tensor, start[tensor]).ended(loop.rank, -loop.step), Depth(formula(0), {
@@ -151,7 +152,8 @@ class _Depths:
         depth = None if inputs is None else _NOTHING
         for body in einsum.bodies:
             depth = deeper(depth, value(body))
-        for expr in (*((einsum.where,) if einsum.where is not None else ()), *(i for o in einsum.outputs for i in o.indices)):
+        indices = [index for out in einsum.outputs for index in out.indices]
+        for expr in (*((einsum.where,) if einsum.where is not None else ()), *indices):
             for access in accesses(expr):
                 depth = deeper(depth, read(access))
         return None if depth is None else depth.plus(self.of_reduction(einsum))
@@ -181,7 +183,8 @@ class _Depths:
         names = self.found.dimensions[tensor]
         for (rank, step), slope in depth.slopes.items():
             place = offset(access.indices[names.index(rank)]) if rank in names else None
-            if place is not None and not place.extents and place.rank in einsum.output_ranks and abs(place.constant) <= 1:
+            if (place is not None and not place.extents and place.rank in einsum.output_ranks
+                    and abs(place.constant) <= 1):
                 moved[place.rank, step] = slope
             else:
                 depth = depth.flat(rank)

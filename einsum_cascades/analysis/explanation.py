@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,15 +94,21 @@ def _afterwards(found: RankPasses, wanted: set[int], orders: tuple[Order, ...]) 
     return made
 
 
-def _complete(g: int, needs: Mapping[int, Sequence[Relation]], group: Mapping[int, int], afterwards: int) -> Iterator[Relation]:
+def _complete(g: int, needs: Mapping[int, Sequence[Relation]], group: Mapping[int, int],
+              afterwards: int) -> Iterator[Relation]:
     """What a group needs of a sweep, directly or through groups that run after it."""
-    for relation in needs.get(g, ()):
+    seen = {g}
+    waiting = deque(needs.get(g, ()))
+    while waiting:
+        relation = waiting.popleft()
         there = group[relation.producer]
-        if afterwards >> there & 1 and there != g:
-            for further in _complete(there, needs, group, afterwards):
-                yield replace(further, consumer=relation.consumer, read=relation.read, path=(*relation.path, *further.path))
-        else:
+        if not afterwards >> there & 1 or there == g:
             yield relation
+        elif there not in seen:
+            # One way to each group is enough, and there may be very many.
+            seen.add(there)
+            waiting.extend(replace(further, consumer=relation.consumer, read=relation.read,
+                                   path=(*relation.path, *further.path)) for further in needs.get(there, ()))
 
 
 def _because(relation: Relation, before: int, order: Order, found: RankPasses) -> str:
@@ -114,4 +121,5 @@ def _because(relation: Relation, before: int, order: Order, found: RankPasses) -
 
 
 def _named(order: Order) -> str:
-    return {FORWARD: "forwards", BACKWARD: "backwards", FOLDED: "from both ends"}.get(str(order), "from a fixed coordinate")
+    names = {FORWARD: "forwards", BACKWARD: "backwards", FOLDED: "from both ends"}
+    return names.get(str(order), "from a fixed coordinate")

@@ -159,7 +159,8 @@ def _length(tensor: str, d: int, held: set[str], uses: list[_Use], found: Struct
     indices = [use.access.indices[d] for use in uses]
     name = found.dimensions[tensor][d]
     inner = held & {r for index in indices for r in kept_coords(index)}
-    if name is not None and (not inner or name in held or any(isinstance(i, Coord) and i.rank in inner for i in indices)):
+    bare = any(isinstance(index, Coord) and index.rank in inner for index in indices)
+    if name is not None and (bare or not inner or name in held):
         return extent(name), True
     size = multiplied(extent(r) for r in sorted(inner or held))
     return (size if name is None else minimum(size, extent(name))), False

@@ -60,7 +60,8 @@ def fusion_pairs(cascade: Cascade) -> tuple[Pair, ...]:
             key = access.tensor, producer.name, consumer.name
             if key not in pairs:
                 shared, barriers = _shared(*key, cascade, nodes)
-                pairs[key] = Pair(*key, _kind(producer, consumer), tuple(r for r in shared if r not in barriers), barriers)
+                fusable = tuple(r for r in shared if r not in barriers)
+                pairs[key] = Pair(*key, _kind(producer, consumer), fusable, barriers)
     return tuple(pairs.values())
 
 
@@ -86,8 +87,8 @@ def _shared(tensor: str, producer: str, consumer: str, cascade: Cascade,
     """The ranks that both iterate, and those of them on which they cannot share a sweep."""
     shared, barriers = [], []
     for rank, found in rank_passes(cascade).items():
-        both = [frozenset((p.number, c.number)) for p in nodes[rank].get(producer, ()) for c in nodes[rank].get(consumer, ())
-                if _meets(tensor, p, c)]
+        makers, readers = nodes[rank].get(producer, ()), nodes[rank].get(consumer, ())
+        both = [frozenset((p.number, c.number)) for p in makers for c in readers if _meets(tensor, p, c)]
         if both:
             shared.append(rank)
             if any(found.plan.sweeps(pair)[0] > 1 for pair in both):
@@ -96,9 +97,11 @@ def _shared(tensor: str, producer: str, consumer: str, cascade: Cascade,
 
 
 def _meets(tensor: str, producer: Node, consumer: Node) -> bool:
-    """Whether a node reads the slots that another writes: of an iteration that is unrolled, only some generations do."""
+    """Whether a node reads the slots that another writes: of an unrolled iteration, only some generations do."""
     def fits(left: Linear | None, index: Linear | None) -> bool:
-        return (left is None or index is None or bool(left.coordinates or left.symbols or index.coordinates or index.symbols)
-                or left.constant == index.constant)
+        if left is None or index is None or left.coordinates or left.symbols or index.coordinates or index.symbols:
+            return True
+        return left.constant == index.constant
+
     return any(out == tensor and read.tensor == tensor and all(map(fits, forms, read.forms))
                for out, forms in producer.outputs for read in consumer.reads)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from einsum_cascades.analysis.linear import Linear, linear
+from einsum_cascades.analysis.linear import Linear, linear, plus
 from einsum_cascades.analysis.presence import Condition, presence
 from einsum_cascades.dependencies import Loop
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Num, accesses, kept_coords, transform
@@ -75,7 +75,8 @@ def nodes(cascade: Cascade, generations: Mapping[str, int] | None = None) -> tup
         own = [r for r in dict.fromkeys(loops) if r in unrolled and r in einsum.ranks]
         for values in product(*(range(unrolled[r]) for r in own)):
             generation = tuple(zip(own, values, strict=True))
-            made.append(_node(len(made), einsum, conditions[einsum], found, generation, loops, einsum in seeds, unrolled))
+            made.append(_node(len(made), einsum, conditions[einsum], found, generation, loops, einsum in seeds,
+                              unrolled))
     return tuple(made)
 
 
@@ -175,6 +176,6 @@ def _at_most_zero(expr: Expr) -> Iterator[Linear]:
     form = linear(Call("sub", (left, right)))
     if form is None:
         return
-    yield Linear(form.coordinates, form.symbols, form.constant + (1 if op == "lt" else 0))
+    yield plus(form, Linear(constant=1), 1) if op == "lt" else form
     if op == "eq":
-        yield Linear(tuple((r, -c) for r, c in form.coordinates), tuple((s, -c) for s, c in form.symbols), -form.constant)
+        yield plus(Linear(), form, -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from einsum_cascades.indices import composite
 from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num, coords, walk
@@ -17,6 +18,8 @@ FAR = 10**6
 
 UNBOUNDED = 10**9
 """Stands for a distance that may grow with the fiber."""
+
+_Name = TypeVar("_Name", bound=Hashable)
 
 Anchor = tuple[tuple[Symbol, int], ...]
 """A point that does not move along any rank: a sum of symbols; the empty one is 0."""
@@ -83,7 +86,8 @@ def plus(a: Linear, b: Linear, factor: int) -> Linear:
                   a.constant + factor * b.constant)
 
 
-def _merged(left: Iterable[tuple[Symbol, int]], right: Iterable[tuple[Symbol, int]], factor: int) -> tuple:  # type: ignore[type-arg]
+def _merged(left: Iterable[tuple[_Name, int]], right: Iterable[tuple[_Name, int]],
+            factor: int) -> tuple[tuple[_Name, int], ...]:
     total = dict(left)
     for name, coefficient in right:
         total[name] = total.get(name, 0) + factor * coefficient

@@ -162,7 +162,7 @@ class _Search:
         return sorted(others) if any(t & set(self.positions) and t & others for t in tied) else []
 
     def beyond(self, node: int) -> list[tuple[int, Bounds, tuple[str, ...]]]:
-        """The nodes of the rank that a node needs, with what is known of where they stand and the tensors on the way."""
+        """The nodes of the rank that a node needs, with what is known of where they stand and the tensors between."""
         if node not in self.far:
             made: dict[tuple[int, object], tuple[int, Bounds, tuple[str, ...]]] = {}
             ways: dict[int, tuple[str, ...]] = {node: ()}
@@ -232,7 +232,7 @@ class _Search:
     def is_fixed(self, constraint: Constraint) -> bool:
         """Whether a constraint ties a coordinate along the rank to one that stands still in a fiber."""
         ends = constraint.low, constraint.high
-        return sum(e[0] != "anchor" and e[1] in self.positions for e in ends) == 1 and all(e[0] != "anchor" for e in ends)
+        return all(e[0] != "anchor" for e in ends) and sum(e[1] in self.positions for e in ends) == 1
 
     def taken_apart(self, forms: Sequence[Linear | None], read: Read) -> list[Constraint]:
         """What ``T[p//P0, p % P0]`` reads of a T that was written at p1 and p0 is at p1*P0 + p0 = p."""
@@ -300,8 +300,8 @@ class _Search:
         ahead, behind = centers.get(("origin", position), (UNBOUNDED, UNBOUNDED))
         for center, (up, down) in fixed.get(position, {}).items():
             if center in centers and (center[0] == "anchor" or center[1] not in self.positions):
-                # Through a point that stands still in a fiber, only an order counts: a distance is no constant lag, since
-                # all elements of the fiber (that are present) would be visited before any is visited again.
+                # Through a point that stands still in a fiber, only an order counts: a distance is no constant lag,
+                # since all elements of the fiber (that are present) would be visited before any is visited again.
                 if centers[center][0] + down <= 0:
                     ahead = min(ahead, centers[center][0] + down)
                 if centers[center][1] + up <= 0:
@@ -331,9 +331,10 @@ class _Search:
             case Call(op="mod", args=(inner, Extent() as extent)) if extent.rank == self.rank:
                 index, around = inner, True
         form = linear(index)
-        if form is None or form.coefficient(self.rank) not in (1, -1) or form.coefficient(self.rank) == 1 and not around:
+        step = form.coefficient(self.rank) if form is not None else 0
+        if form is None or step not in (1, -1) or step == 1 and not around:
             return False
-        rest = plus(form, Linear(((self.rank, 1),)), -form.coefficient(self.rank))
+        rest = plus(form, Linear(((self.rank, 1),)), -step)
         # R-1-x is x around the end: what is left must be constant but for whole extents.
         rest = plus(rest, end, -dict(rest.symbols).get(self.rank, 0) if around else -1)
         low, high = span(rest, None, self.own)

@@ -172,7 +172,8 @@ def along(read: Read, rank: str, leaves: frozenset[str]) -> bool | None:
 
 
 def stages(found: RankPasses) -> tuple[str, dict[int, int], tuple[Order, ...]]:
-    """Returns a tensor that needs most sweeps (the one with the fewest visitors), the sweep of each node in a schedule that reaches them, their orders."""
+    """Returns a tensor that needs most sweeps (of these, the one with the fewest visitors), the sweep of each node in a
+    schedule that reaches them, and their orders."""
     plans = found.plan
     if not plans.visits:
         return "", {}, ()

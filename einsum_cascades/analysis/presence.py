@@ -53,9 +53,13 @@ def _conditions(einsum: Einsum, found: Structure,
         if access.tensor in supports:
             names, passed = supports[access.tensor]
             table = dict(zip(names, access.indices, strict=True))
-            conditions += [Condition(transform(c.expr, lambda node, t=table: t.get(node.rank, node)  # type: ignore[misc]
-                                               if isinstance(node, Coord) else node), c.bounds) for c in passed]
+            conditions += [Condition(_placed(c.expr, table), c.bounds) for c in passed]
     return tuple(dict.fromkeys(conditions))
+
+
+def _placed(condition: Expr, indices: Mapping[str, Expr]) -> Expr:
+    """A condition on the coordinates of a tensor, at the indices of an access."""
+    return transform(condition, lambda node: indices.get(node.rank, node) if isinstance(node, Coord) else node)
 
 
 def value_reads(einsum: Einsum) -> tuple[Access, ...]:

@@ -24,7 +24,8 @@ class Relation:
     """``consumer`` needs ``producer``: upper bounds of y - x and of x - y (x the consumer's coordinate).
 
     ``folds`` says that a folded sweep suits both, ``firsts`` which coordinates a sweep may begin with (None: any,
-    since it can go on with their neighbours on both sides). ``read`` is the access through which the consumer needs it, ``path`` the tensors on the way.
+    since it can go on with their neighbours on both sides). ``read`` is the access through which the consumer needs
+    it, ``path`` the tensors on the way.
     """
 
     consumer: int

@@ -175,7 +175,7 @@ def _elements(touch: _Touch, sizes: Sequence[Formula | None], found: Structure) 
 
 
 def _solvable(form: Linear, lengths: Mapping[str, Formula]) -> bool:
-    """Whether elimination can take the coordinates out of a form: one has a coefficient of 1, and all have an extent."""
+    """Whether elimination can take the coordinates out: one has a coefficient of 1, and all have an extent."""
     return (any(abs(c) == 1 for _, c in form.coordinates) and all(r in lengths for r, _ in form.coordinates)
             and all(isinstance(s, str) for s, _ in form.symbols))
 
@@ -204,7 +204,7 @@ def _contiguous(form: Linear, lengths: Mapping[str, Formula]) -> bool:
 
 def _enumerated(touches: Sequence[_Touch], sizes: Sequence[Formula | None],
                 extents: Mapping[str, int]) -> tuple[int, bool] | None:
-    """The elements that some accesses touch, by trying all points; None where a gather decides or there are too many."""
+    """The elements that some accesses touch, by trying all points; None where a gather decides, or for too many."""
     import numpy as np
     # A dimension that every access runs through by a coordinate of its own is a factor.
     free = [d for d, size in enumerate(sizes) if size is not None and all(_runs(touch, d) for touch in touches)]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from einsum_cascades.analysis import linear, passes, summary
 from einsum_cascades.analysis import counting as counts
+from einsum_cascades.analysis import linear, passes, summary
 from einsum_cascades.ir import Cascade
 from einsum_cascades.loading import load
 from einsum_cascades.notation import parse

@@ -247,7 +247,8 @@ def users(made: Expansion, rank: str) -> dict[tuple[str, int], set[int]]:
         moved = [rank] if rank in einsum.ranks else leaves
         for access in (*einsum.outputs, *einsum.reads):
             for d, index in enumerate(access.indices):
-                if all(_varies((index,), leaf, made.extents) for leaf in moved) or _gathers(made, access, einsum, rank, d):
+                along = all(_varies((index,), leaf, made.extents) for leaf in moved)
+                if along or _gathers(made, access, einsum, rank, d):
                     found.setdefault((access.tensor, d), set()).add(number)
     return found
 

@@ -174,7 +174,8 @@ def _expand_one(made: Expansion, number: int, gathered: str | None, defined: set
         absent = bool(failed) or any(_is_absent(made, a, at, defined, present) for a in values)
         written = tuple(e for elements in writes for e in elements)
         if absent and iterative and number >= len(made.cascade.inits):
-            _add(made, Point(number, at, tuple(e for o in einsum.outputs for e in _earlier(made, o, at)), written, True))
+            before = tuple(e for o in einsum.outputs for e in _earlier(made, o, at))
+            _add(made, Point(number, at, before, written, True))
         elif not absent:
             reads = tuple(dict.fromkeys(e for a in einsum.reads for e in _placed(made, a, at, gathered, einsum)))
             _add(made, Point(number, at, reads, written))

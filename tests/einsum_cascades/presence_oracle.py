@@ -65,8 +65,10 @@ def points(cascade: Cascade, extents: Mapping[str, int]) -> list[Points]:
         for access in (a for body in einsum.bodies for a in accesses(body)):
             if access.fill is None:
                 parts += _inside(access, cascade, extents)
-                parts += [p for dims, elements in absent.get(access.tensor, ()) for p in _support(access, dims, elements, extents)]
-        own = Points(einsum, einsum in cascade.inits, tuple(r for r in einsum.ranks if r not in made), tuple(parts), extents)
+                for dims, elements in absent.get(access.tensor, ()):
+                    parts += _support(access, dims, elements, extents)
+        ranks = tuple(r for r in einsum.ranks if r not in made)
+        own = Points(einsum, einsum in cascade.inits, ranks, tuple(parts), extents)
         result.append(own)
         for out in einsum.outputs:
             bare = {i.rank: d for d, i in enumerate(out.indices) if isinstance(i, Coord)}
@@ -74,10 +76,10 @@ def points(cascade: Cascade, extents: Mapping[str, int]) -> list[Points]:
                 continue
             for part in parts:
                 if part.ranks <= set(bare):
-                    ranks = sorted(part.ranks)
-                    lost = {v for v in product(*(range(extents[r]) for r in ranks))
-                            if not part.holds(dict(zip(ranks, v, strict=True)))}
-                    absent.setdefault(out.tensor, []).append((tuple(bare[r] for r in ranks), lost))
+                    names = sorted(part.ranks)
+                    lost = {v for v in product(*(range(extents[r]) for r in names))
+                            if not part.holds(dict(zip(names, v, strict=True)))}
+                    absent.setdefault(out.tensor, []).append((tuple(bare[r] for r in names), lost))
     return result
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cache
-from math import prod
 
 import pytest
 from hypothesis import given, settings
@@ -73,8 +72,9 @@ def _is_value(expr: Expr) -> bool:
 def sizes(cascade: Cascade, size: int) -> dict[str, int]:
     """Returns extents of a size, all of them alike; of a composite, a whole number of tiles."""
     composites = structure(cascade).composites
-    known = {r: size for r in mentioned(cascade) if r not in composites and r not in {p[0] for p in composites.values()}}
-    return resolve_extents(cascade, known | {c: prod((3, *(size for _ in parts[1:]))) for c, parts in composites.items()})
+    follow = {*composites, *(parts[0] for parts in composites.values())}
+    known = {r: size for r in mentioned(cascade) if r not in follow}
+    return resolve_extents(cascade, known | {c: 3 * size ** (len(parts) - 1) for c, parts in composites.items()})
 
 
 EXACT = {

@@ -62,12 +62,13 @@ def test_cases(text: str, expected: dict[str, str]) -> None:
 
 def test_every_tensor_has_one() -> None:
     found = live_footprint(parse(ONE_PASS))
-    assert set(found) == {"Q", "K", "V", "BK", "BV", "BQK", "LM", "RM", "SLN", "SLD", "SLNV", "PRM", "SPD", "RD", "SPNV", "RNV",
-                          "AV"}
+    assert set(found) == {"Q", "K", "V", "BK", "BV", "BQK", "LM", "RM", "SLN", "SLD", "SLNV", "PRM", "SPD", "RD",
+                          "SPNV", "RNV", "AV"}
     assert all("M1" not in f.values.symbols() for f in found.values())
 
 
-def _most_touched_twice(cascade: Cascade, extents: Mapping[str, int], tensor: str, pair: set[str], dims: set[int]) -> int:
+def _most_touched_twice(cascade: Cascade, extents: Mapping[str, int], tensor: str, pair: set[str],
+                        dims: set[int]) -> int:
     """The most elements over some dimensions, for any place in the others, that two Einsums both touch."""
     touched: dict[str, set[tuple[int, ...]]] = {name: set() for name in pair}
     found = structure(cascade)
@@ -94,7 +95,8 @@ def check_lengths(cascade: Cascade, extents: dict[str, int]) -> None:
     for tensor, footprint in live_footprint(cascade).items():
         dims = {d for d, ranks in enumerate(footprint.held) if ranks}
         own = structure(cascade).iterative.get(tensor)
-        everything = [a for e in (*cascade.inits, *cascade.einsums) for a in (*e.outputs, *e.reads) if a.tensor == tensor]
+        lines = (*cascade.inits, *cascade.einsums)
+        everything = [a for e in lines for a in (*e.outputs, *e.reads) if a.tensor == tensor]
         if not dims or own is not None or not all(isinstance(i, Coord) for a in everything for i in a.indices):
             continue
         most = 0
@@ -122,7 +124,8 @@ def test_lengths_at_random(sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("extents", [{"p": 4, "m": 6}, {"p": 6, "m": 4}, {"p": 1, "m": 3}])
-@pytest.mark.parametrize("where", ["m <= p", "m >= p", "m < 3", "m <= p and p - m < 2", "p < 2", "m == p", "m > 0 and m <= p"])
+@pytest.mark.parametrize("where", [
+    "m <= p", "m >= p", "m < 3", "m <= p and p - m < 2", "p < 2", "m == p", "m > 0 and m <= p"])
 def test_lengths_of_masked_scores(where: str, extents: dict[str, int]) -> None:
     text = f"S[p,m] = X[p,m] * 2 where {where}; G[p] = max[m] S[p,m]; N[p,m] = exp(S[p,m] - G[p])"
     check_lengths(parse(text), extents)

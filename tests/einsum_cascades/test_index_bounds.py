@@ -23,8 +23,8 @@ RANKS = ("k", "j")
 @st.composite
 def indices(draw: Callable[[Any], Any], depth: int = 3) -> Expr:
     """Draws an index over k and j."""
-    kind = draw(st.sampled_from(("k", "j", "number", "K", "J", "add", "sub", "mul", "floordiv", "mod", "clamp", "min", "max",
-                                 "ceil", "neg")[:5 if depth == 0 else None]))
+    kinds = ("k", "j", "number", "K", "J", "add", "sub", "mul", "floordiv", "mod", "clamp", "min", "max", "ceil", "neg")
+    kind = draw(st.sampled_from(kinds if depth else kinds[:5]))
     match kind:
         case "k" | "j":
             return Coord(kind)
@@ -35,7 +35,8 @@ def indices(draw: Callable[[Any], Any], depth: int = 3) -> Expr:
         case "mul":
             return Call("mul", (Num(float(draw(st.integers(-2, 2)))), draw(indices(depth - 1))))
         case "floordiv" | "mod":
-            return Call(kind, (draw(indices(depth - 1)), draw(st.sampled_from((Num(2.0), Num(3.0), Extent("K"), Extent("J"))))))
+            by = draw(st.sampled_from((Num(2.0), Num(3.0), Extent("K"), Extent("J"))))
+            return Call(kind, (draw(indices(depth - 1)), by))
         case "ceil":
             return Call("ceil", (Call("div", (draw(indices(depth - 1)), Num(2.0))),))
         case "clamp":
@@ -71,7 +72,8 @@ def test_bounds_hold(index: Expr, rank: str | None, own: frozenset[str]) -> None
 
 BOUNDS = {
     "k + 1": (1, 1), "2*k": (0, UNBOUNDED), "k//2": (-UNBOUNDED, 0), "(k + 1) % K": (-UNBOUNDED, 1),
-    "(k + K - 1) % K": (-1, UNBOUNDED), "min(k, 5)": (-UNBOUNDED, 0), "max(k - 1, 0)": (-1, 0), "K - 1 - k": (-UNBOUNDED, UNBOUNDED),
+    "(k + K - 1) % K": (-1, UNBOUNDED), "min(k, 5)": (-UNBOUNDED, 0), "max(k - 1, 0)": (-1, 0),
+    "K - 1 - k": (-UNBOUNDED, UNBOUNDED),
     "k - J + 1 + j": (-FAR, 0), "clamp(k - J//2, 0, K - J) + j": (-FAR, FAR), "ceil(k/2)": (-UNBOUNDED, 0),
     "clamp(k, 2, 7)": (-UNBOUNDED, 2),
 }
@@ -84,7 +86,9 @@ def test_bounds(text: str, bounds: tuple[int, int]) -> None:
     low, high = apart(access.indices[0], "k", frozenset("k"))
 
     def kind(value: int) -> int:
-        return value if abs(value) < FAR // 2 else (FAR if abs(value) < UNBOUNDED else UNBOUNDED) * (1 if value > 0 else -1)
+        if abs(value) < FAR // 2:
+            return value
+        return (FAR if abs(value) < UNBOUNDED else UNBOUNDED) * (1 if value > 0 else -1)
     assert (kind(low), kind(high)) == bounds
 
 

@@ -47,7 +47,8 @@ def _maps(expr: Expr, cascade: Cascade) -> list[str]:
     if not isinstance(expr, Call) or not _outside_of_indices(expr):
         return []
     operator = map_operator(expr.op, cascade)
-    return [*(operator.cost if operator is not None else ()), *(name for arg in expr.args for name in _maps(arg, cascade))]
+    inner = [name for arg in expr.args for name in _maps(arg, cascade)]
+    return [*(operator.cost if operator is not None else ()), *inner]
 
 
 def _outside_of_indices(expr: Expr) -> bool:
@@ -91,7 +92,10 @@ def test_golden_cascades(path: Path, size: int) -> None:
     check(load(path), golden_extents(path, size))
 
 
-@pytest.mark.parametrize("text", [ONE_PASS, THREE_PASS, DEFERRED, LOCAL, SINKHORN, *(t for t, _ in LITERATURE.values())])
+TEXTS = [ONE_PASS, THREE_PASS, DEFERRED, LOCAL, SINKHORN, *(text for text, _ in LITERATURE.values())]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_literature(text: str) -> None:
     cascade = parse(text)
     composites = structure(cascade).composites
@@ -124,7 +128,7 @@ MASKS: dict[str, tuple[str, Callable[[int, int, int], bool]]] = {
 
 @pytest.mark.parametrize(("where", "holds"), MASKS.values(), ids=MASKS)
 def test_masks_have_closed_forms(where: str, holds: Callable[[int, int, int], bool]) -> None:
-    """The formula of a masked map, at every small shape, also those wider than long and windows longer than the keys."""
+    """The formula of a masked map, at every small shape, also wider than long, and with windows beyond the keys."""
     cascade = parse(f"S[p,m] = exp(X[p,m]) where {where}; Y[w] = V[w] + 1")
     found = count_operations(cascade)
     assert not found.bounds
@@ -139,7 +143,8 @@ def test_formulas_are_text() -> None:
     assert operations(parse(THREE_PASS)) == {
         "mul": "P*M*E + P*M*F", "add": "P*M*E + P*M*F + P*M", "max": "P*M", "exp": "P*M", "sub": "P*M", "div": "P*M"}
     assert operations(parse(DEFERRED))["div"] == "P*F"
-    assert operations(parse(ONE_PASS), resolve_extents(parse(ONE_PASS), {"p": 4, "m": 10, "m0": 4, "e": 3, "f": 5})) == {
+    sizes = resolve_extents(parse(ONE_PASS), {"p": 4, "m": 10, "m0": 4, "e": 3, "f": 5})
+    assert operations(parse(ONE_PASS), sizes) == {
         "mul": 4 * 10 * (3 + 5) + 4 * 3 + 4 * 3 * 5, "add": 4 * 10 * (3 + 1 + 5) + 4 * 3 + 4 * 3 * 5,
         "max": 4 * 10 + 4 * 3, "exp": 4 * 10 + 4 * 3, "sub": 4 * 10 + 4 * 3, "div": 4 * 5}
 

@@ -33,8 +33,8 @@ Pairing = tuple[Formula, Callable[[dict[str, int]], Fraction]]
 @st.composite
 def expressions(draw: Callable[[Any], Any], depth: int = 3) -> Pairing:
     """Draws a formula with a function that evaluates it by itself."""
-    kind = draw(st.sampled_from(("name", "number", "add", "sub", "mul", "min", "max", "ceil", "floor", "log2")[:2 if depth == 0
-                                                                                                              else None]))
+    kinds = ("name", "number", "add", "sub", "mul", "min", "max", "ceil", "floor", "log2")
+    kind = draw(st.sampled_from(kinds if depth else kinds[:2]))
     if kind == "name":
         name = draw(st.sampled_from(NAMES))
         return extent(name.lower()), lambda at: Fraction(at[name])
@@ -73,7 +73,8 @@ def test_value(pairing: Pairing, at: dict[str, int]) -> None:
 def test_text_evaluates_to_the_value(pairing: Pairing, at: dict[str, int]) -> None:
     """The text is plain arithmetic: read here as an expression of this language's own numbers."""
     made, value = pairing
-    functions = {"ceil": lambda x: Fraction(math.ceil(x)), "floor": lambda x: Fraction(math.floor(x)), "min": min, "max": max,
+    functions = {"ceil": lambda x: Fraction(math.ceil(x)), "floor": lambda x: Fraction(math.floor(x)), "min": min,
+                 "max": max,
                  "log2": lambda x: Fraction(math.ceil(math.log2(max(math.ceil(x), 1))))}
     names = {name: Fraction(size) for name, size in at.items()}
     text = made.text(["M", "P"])
@@ -128,7 +129,8 @@ def test_extents_put_in(pairing: Pairing, at: dict[str, int], known: set[str]) -
 @pytest.mark.parametrize(("made", "text"), [
     (formula(0), "0"), (P * M * E, "E*M*P"), (P * P + P, "P*P + P"), ((P * P + P) * Fraction(1, 2), "(P*P + P)/2"),
     (P * Fraction(1, 2), "P/2"), (-P + 3, "-P + 3"), (3 - P, "-P + 3"), (2 * P - 1, "2*P - 1"),
-    (quotient(M, P), "ceil(M/P)"), (quotient(M + 1, P * E, "floor"), "floor((M + 1)/(E*P))"), (depth_of_tree(M), "ceil(log2(M))"),
+    (quotient(M, P), "ceil(M/P)"), (quotient(M + 1, P * E, "floor"), "floor((M + 1)/(E*P))"),
+    (depth_of_tree(M), "ceil(log2(M))"),
     (minimum(M, P), "min(M, P)"), (minimum(P, minimum(M, E)), "min(E, M, P)"), (minimum(M, M + 1), "M"),
     (maximum(M, M * P), "M*P"), (maximum(M, 2 * M - 1), "2*M - 1"),
     (maximum(maximum(M, P) + 2, P + 1), "max(M + 2, P + 2)"), (maximum(formula(0), P - 1), "P - 1"),
@@ -153,8 +155,10 @@ def test_unknown_extent() -> None:
         (P + M).value({"P": 1})
 
 
-@given(st.integers(-3, 3), st.integers(-3, 3), st.integers(-3, 3), st.integers(-3, 3), st.integers(0, 9), st.integers(0, 9))
-def test_interpolation(a: int, b: int, c: int, d: int, t: int, s: int) -> None:
+@given(st.tuples(*[st.integers(-3, 3)] * 4), st.integers(0, 9), st.integers(0, 9))
+def test_interpolation(coefficients: tuple[int, int, int, int], t: int, s: int) -> None:
+    a, b, c, d = coefficients
+
     def value(x: int, y: int) -> int:
         return a + b * x + c * y + d * x * y
     made = interpolated(("T", "S"), {(x, y): value(x, y) for x in (3, 4) for y in (3, 4)})
