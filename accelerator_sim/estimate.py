@@ -72,7 +72,7 @@ class Estimate:
 
 def _stage(time: StageTime) -> dict[str, object]:
     found: dict[str, object] = {"compute_cycles": time.compute_cycles, "memory_s": time.memory_s,
-                                "latency_s": time.latency_s, "dram_bytes": time.bytes_moved}
+                                "latency_cycles": time.latency_cycles, "dram_bytes": time.bytes_moved}
     if time.pipeline is not None:
         found.update(fill_cycles=time.pipeline.fill_cycles, resource_cycles=time.pipeline.resource_cycles,
                      recurrence_cycles=time.pipeline.recurrence_cycles, epochs=time.pipeline.epochs,
@@ -91,23 +91,22 @@ def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, a
     counts: dict[str, StageCounts] = {}
     times: dict[str, StageTime] = {}
     charges: list[Charge] = []
-    latency: Quantity = 0.0
+    cycles: Quantity = 0
     moved: Quantity = 0
     busy: dict[str, Quantity] = dict.fromkeys(machine.units, 0)
     for stage in design.stages:
         counted = counts[stage.name] = count_stage(plan, stage)
         time = times[stage.name] = stage_time(plan, stage, counted)
-        latency = latency + time.latency_s
+        cycles = cycles + time.latency_cycles
         moved = moved + time.bytes_moved
         for work in plan.stage_works(stage):
             for unit, value in counted.busy[work.name].items():
                 busy[unit] = busy[unit] + value
         charges += stage_energy(plan, stage, counted, accounting)
-    cycles = latency * machine.clock_hz
     utilization = {machine.units[name].label: value / (machine.units[name].pes * cycles) for name, value in busy.items()}
     schedule = TYPED if any(s.schedule.phases for s in design.stages) else \
         DERIVED if any(s.schedule.pipelined for s in design.stages) else OVERLAPPED
-    return Estimate(design.id, machine.id, accounting, latency, cycles, moved, utilization, _energy(machine, charges),
+    return Estimate(design.id, machine.id, accounting, cycles / machine.clock_hz, cycles, moved, utilization, _energy(machine, charges),
                     machine_area(machine), bound_of(plan, times), schedule, times, plan.valid,
                     _notes(plan), plan, counts)
 

@@ -21,13 +21,13 @@ from einsum_cascades.errors import DesignError
 
 @dataclass(frozen=True, eq=False)
 class StageTime:
-    """``compute_cycles`` of the units, ``memory_s`` of the slowest ``memory``, and the longer of both as ``latency_s``.
+    """``compute_cycles`` of the units, ``memory_s`` of the slowest ``memory``, and the longer of both as ``latency_cycles``.
     ``unit_cycles`` are those that each unit works. Of a pipelined stage, ``pipeline`` says how it was derived; the time to
     fill it is part of the latency, not of the compute cycles."""
 
     compute_cycles: Quantity
     memory_s: Quantity
-    latency_s: Quantity
+    latency_cycles: Quantity
     unit_cycles: Mapping[str, Quantity]
     bytes_moved: Quantity
     memory: str
@@ -66,10 +66,9 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
             if slowest is None or not is_array(took) and not is_array(memory_s) and took > memory_s:
                 slowest = memory.name
             memory_s = larger(memory_s, took)
-    latency = larger(compute / plan.machine.clock_hz, memory_s)
-    if derived is not None:
-        latency = latency + fill / plan.machine.clock_hz
-    return StageTime(compute, memory_s, latency, unit_cycles, moved, slowest or plan.machine.outermost.name, derived)
+    # In cycles, so that whole numbers stay whole.
+    cycles = larger(compute, memory_s * plan.machine.clock_hz) + fill
+    return StageTime(compute, memory_s, cycles, unit_cycles, moved, slowest or plan.machine.outermost.name, derived)
 
 
 def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
@@ -144,12 +143,12 @@ def bound_of(plan: Plan, times: Mapping[str, StageTime]) -> str | None:
     """Returns what decides the latency: the outermost memory, or the unit that works longest; None for a batch."""
     spent: dict[str, float] = {}
     for time in times.values():
-        if is_array(time.latency_s) or is_array(time.compute_cycles) or is_array(time.memory_s):
+        if is_array(time.latency_cycles) or is_array(time.compute_cycles) or is_array(time.memory_s):
             return None
         compute_s = time.compute_cycles / plan.machine.clock_hz
         if time.memory_s >= compute_s:
             name = time.memory
         else:
             name = max(time.unit_cycles, key=lambda u: time.unit_cycles[u])
-        spent[name] = spent.get(name, 0.0) + time.latency_s
+        spent[name] = spent.get(name, 0.0) + time.latency_cycles
     return max(spent, key=lambda name: spent[name])

@@ -24,6 +24,9 @@ from typing import Any, NoReturn
 
 from einsum_cascades.errors import DefinitionError, NotationError, suggest
 
+DEEPEST = 50
+"""Levels of mappings and lists that a file may nest."""
+
 LONGEST_FILE = 4_000_000
 """Bytes that a file may have."""
 
@@ -77,6 +80,7 @@ def parse_yaml(text: str, *, source: str) -> Any:
     """
     import yaml
     try:
+        _check_depth(text, source)
         return _loader()(text, source).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -84,8 +88,26 @@ def parse_yaml(text: str, *, source: str) -> Any:
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise DefinitionError(f"YAML: it cannot be read, got {problem!r}; check indentation and quotes",
                               source=source + place) from None
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise DefinitionError(f"YAML: it cannot be read, got {type(error).__name__}; simplify it", source=source) from None
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Refuses what is nested deeper than anybody writes: building it would exhaust the stack."""
+    import yaml
+    if text.count("[") + text.count("{") + text.count("- ") <= DEEPEST and max(map(_indent, text.split("\n"))) <= DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent))
+        depth -= isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent))
+        if depth > DEEPEST:
+            raise DefinitionError(f"YAML: it is nested too deep, got more than {DEEPEST} levels; simplify it",
+                                  source=f"{source}:{event.start_mark.line + 1}:{event.start_mark.column + 1}")
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 class Fields:
