@@ -15,20 +15,22 @@ OPERATORS = ("mac", "mul", "add", "sub", "max", "div", "exp")
 def definition(rows: int = 2, cols: int = 3, lanes: int = 4, buffer_bytes: int = 1 << 20, **memories: Mapping[str, Any]
                ) -> dict[str, Any]:
     """Returns the definition of a machine with a 2D array, a 1D array and a buffer; ``memories`` stand inside of it."""
-    cycles = {name: 1 + i % 3 for i, name in enumerate(OPERATORS)}
-    energy = {name: 1.5 + i for i, name in enumerate(OPERATORS)}
-    unit = {"kind": "compute", "cycles": cycles, "energy_pj": energy, "area_um2": {"mac": 100},
-            "register_file": {"depth": 4, "read_pj": 0.25, "write_pj": 0.5, "area_um2": 10}}
     memory = {"row_bits": 64, "read_pj": 8, "write_pj": 16}
     return {
         "id": "small", "title": "A small machine", "source": "these tests", "technology_nm": 45, "clock_hz": 1e9, "value_bytes": 2,
         "dram": {"kind": "dram", **memory, "bytes_per_s": 1e9},
         "global_buffer": {"kind": "sram", **memory, "bytes": buffer_bytes, "area_mm2": 1},
         **{name: {"kind": "sram", **memory, "bytes": 1 << 20, "area_mm2": 1, **given} for name, given in memories.items()},
-        "array_2d": {**unit, "label": "2d", "rows": rows, "cols": cols, "drain": "rows"},
-        "array_1d": {**unit, "label": "1d", "lanes": lanes},
+        "array_2d": {**_unit(), "label": "2d", "rows": rows, "cols": cols, "drain": "rows"},
+        "array_1d": {**_unit(), "label": "1d", "lanes": lanes},
         "sources": dict.fromkeys(("clock_hz", "value_bytes", "dram", "global_buffer", *memories, "array_2d", "array_1d"), "these tests"),
     }
+
+
+def _unit() -> dict[str, Any]:
+    return {"kind": "compute", "cycles": {name: 1 + i % 3 for i, name in enumerate(OPERATORS)},
+            "energy_pj": {name: 1.5 + i for i, name in enumerate(OPERATORS)}, "area_um2": {"mac": 100},
+            "register_file": {"depth": 4, "read_pj": 0.25, "write_pj": 0.5, "area_um2": 10}}
 
 
 def small_machine(rows: int = 2, cols: int = 3, lanes: int = 4, buffer_bytes: int = 1 << 20,
