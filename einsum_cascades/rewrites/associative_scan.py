@@ -20,7 +20,7 @@ from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Exten
 from einsum_cascades.operators import REDUCTIONS, reduction_operator
 from einsum_cascades.rewrites.algebra import ring_of
 from einsum_cascades.rewrites.draft import Draft
-from einsum_cascades.rewrites.editing import coordinates, edited, map_reads, substitute
+from einsum_cascades.rewrites.editing import bare_ranks, coordinates, edited, map_reads, substitute
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.recurrences import Recurrence, recurrence, slot_of
 from einsum_cascades.structure import structure
@@ -37,6 +37,9 @@ def associative_scan(cascade: Cascade, tensor: str) -> Cascade:
     if tensor in structure(cascade).outputs:
         raise IllegalRewriteError(f"tensor {tensor!r}: all of its slots are an output, got it to replace; read the slots that are "
                                   f"wanted")
+    if made.rank not in coords(made.added) and made.rank not in coords(made.coefficient or made.added):
+        raise IllegalRewriteError(f"tensor {tensor!r}: its step is the same at every coordinate, got no read along {made.rank!r}; "
+                                  f"nothing would say how long the scan is")
     if made.coefficient is not None:
         cascade = _with_composition(cascade)
     draft = Draft(cascade)
@@ -78,9 +81,10 @@ def _scan(draft: Draft, made: Recurrence, kind: str) -> Access:
     ranks = (made.rank, *made.ranks)
 
     def at_earlier(expr: Expr, prefix: str) -> Expr:
-        # A step that is no read yet gets a line, so that it is computed once for each coordinate.
+        # A step that is no read at bare ranks gets a line: it is computed once for each coordinate, and the earlier rank is as long
+        # as the iteration.
         own = tuple(r for r in ranks if r in coords(expr))
-        if not isinstance(expr, (Access, Num)):
+        if not isinstance(expr, Num) and (not isinstance(expr, Access) or bare_ranks(expr) is None):
             expr = draft.define(prefix + name, own, expr)
         return substitute(expr, {made.rank: Coord(earlier)})
 

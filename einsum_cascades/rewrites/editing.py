@@ -111,6 +111,11 @@ def ends_with(line: Einsum, rank: str) -> bool:
     return all(any(a.fill is None and Coord(rank) in a.indices for a in outermost(body)) for body in line.bodies)
 
 
+def is_renameable(line: Einsum, rank: str) -> bool:
+    """Returns whether a rank may have another name: every index that mentions it is the rank, which so keeps its extent."""
+    return all(rank not in coords(index) or index == Coord(rank) for access in line.reads for index in access.indices)
+
+
 def outermost(expr: Expr) -> Iterator[Access]:
     """Yields the accesses of an expression that stand in no other access."""
     match expr:

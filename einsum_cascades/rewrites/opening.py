@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Cascade, Coord, Expr, coords
+from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, coords
 from einsum_cascades.operators import reduction_operator
 from einsum_cascades.printing import expr_text
-from einsum_cascades.rewrites.editing import Names, bare_ranks, ends_with, outermost, substitute
+from einsum_cascades.rewrites.canonical import Canon
+from einsum_cascades.rewrites.editing import Names, bare_ranks, ends_with, is_renameable, outermost, substitute
 from einsum_cascades.rewrites.legality import IllegalRewriteError
+from einsum_cascades.rewrites.support import Support
 from einsum_cascades.structure import structure
 
 
@@ -99,7 +102,7 @@ class Opening:
         names = bare_ranks(line.output)
         if len(line.outputs) != 1 or names is None or access.tensor in self.iterative or access.fill is not None:
             raise self.fail(access, "a recurrence, a tuple or a scattered tensor reads it")
-        if not all(isinstance(i, Coord) or ends_with(line, r) for r, i in zip(names, access.indices, strict=True)):
+        if not all(i == Coord(r) or ends_with(line, r) for r, i in zip(names, access.indices, strict=True)):
             raise self.fail(access, "it is read at another coordinate, where nothing says whether it exists")
         table: dict[str, Expr] = dict(zip(names, access.indices, strict=True))
         reduced = line.reduced_ranks
@@ -110,8 +113,24 @@ class Opening:
                 raise self.fail(access, "a reduction over other ranks stands between")
         made = []
         for r in reduced:
+            if r in self.taken and not is_renameable(line, r):
+                raise self.fail(access, f"its rank {r!r} is taken, and part of another index")
             name = r if r not in self.taken else self.names.rank(r)
             self.taken.add(name)
             made.append(name)
             table[r] = Coord(name)
-        return (substitute(line.body, table), tuple(made), tuple(substitute(c, table) for c in conjuncts(line.where)))
+        guards = tuple(substitute(c, table) for c in (*conjuncts(line.where), *self._skipped(access, line)))
+        return substitute(line.body, table), tuple(made), guards
+
+    def _skipped(self, access: Access, line: Einsum) -> list[Expr]:
+        """Predicates that say which terms of a sum are there, which a read of the sum does not tell."""
+        reduced = set(line.reduced_ranks)
+        found = [c for c in self.support.of_terms(line).values() if set(coords(c.expr)) & reduced] if reduced else []
+        if not all(c.is_predicate for c in found):
+            raise self.fail(access, "where the terms of a sum are present is not known as a predicate")
+        return [c.expr for c in found]
+
+    @cached_property
+    def support(self) -> Support:
+        """Where values are present."""
+        return Support(self.cascade, Canon(self.cascade))

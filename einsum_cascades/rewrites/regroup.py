@@ -16,7 +16,15 @@ from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, coords, uni
 from einsum_cascades.operators import REDUCTIONS
 from einsum_cascades.rewrites.algebra import Ring, flat, product_of, ring_of
 from einsum_cascades.rewrites.draft import Draft
-from einsum_cascades.rewrites.editing import Names, bare_ranks, conjunction, reductions, substitute, sum_head
+from einsum_cascades.rewrites.editing import (
+    Names,
+    bare_ranks,
+    conjunction,
+    is_renameable,
+    reductions,
+    substitute,
+    sum_head,
+)
 from einsum_cascades.rewrites.iterate import iterate
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.structure import structure
@@ -91,6 +99,9 @@ def _opened(cascade: Cascade, line: Einsum, rank: str, ring: Ring) -> tuple[Fact
         assert left is not None
         table: dict[str, Expr] = dict(zip(left, factor.indices, strict=True))
         for r in made.reduced_ranks:
+            if r in taken and not is_renameable(made, r):
+                raise IllegalRewriteError(f"tensor {line.name!r}: rank {r!r} is summed twice, got it as part of another index; rename "
+                                          f"one of them")
             fresh = names.rank(r) if r in taken else r
             taken.add(fresh)
             table[r] = Coord(fresh)

@@ -197,7 +197,9 @@ class Separator(Arguments):
     def _homomorphism(self, expr: Call, operator: MapOperator, found: Homomorphism) -> tuple[Term, ...] | None:
         ring, argument = self.ring, expr.args[0]
         source = ring_of(found.source, self.cascade)
-        if found.target == ring.mul and source is not None and source.sub is not None:
+        grows = bool(operator.monotone) and operator.monotone[0] != 0
+        # A map that may not be split needs a bound, which only one that grows or falls has.
+        if found.target == ring.mul and source is not None and source.sub is not None and (found.safe_to_split or grows):
             return (self._phase(operator.name, found, source, argument),)
         if found.source == ring.mul and found.safe_to_split and found.target in (ring.mul, ring.add):
             terms = self.terms(argument)
