@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import cache
 
@@ -28,7 +27,6 @@ def tree(leaves: int) -> int:
 def longest_way(cascade: Cascade, extents: Mapping[str, int]) -> int:
     """Returns the depth of the deepest element, one by one: every point, and a tree for each reduction."""
     made = expand(cascade, extents)
-    sys.setrecursionlimit(100_000)
 
     @cache
     def element(of: Element) -> int:
