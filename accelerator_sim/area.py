@@ -13,8 +13,8 @@ def machine_area(machine: Machine) -> dict[str, Quantity]:
     found: dict[str, Quantity] = {"total": 0.0}
     for unit in machine.units.values():
         found[unit.name] = unit.pes * unit.pe_area_um2 / UM2_PER_MM2
-    for memory in machine.memories.values():
-        found[memory.name] = memory.cost(machine.value_bytes).area_mm2
+    for name in machine.memories:
+        found[name] = machine.memory_cost(name, machine.value_bytes).area_mm2
     for component, value in found.items():
         if component != "total":
             found["total"] = found["total"] + value

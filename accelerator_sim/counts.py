@@ -39,10 +39,10 @@ class Access:
 
     def add(self, reads: Quantity = 0, writes: Quantity = 0, fills: Quantity = 0, drains: Quantity = 0) -> None:
         """Adds accesses. Never in place: an array may be shared with others."""
-        self.reads = self.reads + reads
-        self.writes = self.writes + writes
-        self.fills = self.fills + fills
-        self.drains = self.drains + drains
+        self.reads = _sum(self.reads, reads)
+        self.writes = _sum(self.writes, writes)
+        self.fills = _sum(self.fills, fills)
+        self.drains = _sum(self.drains, drains)
 
 
 @dataclass(eq=False)
@@ -54,8 +54,15 @@ class RegisterAccess:
 
     def add(self, reads: Quantity = 0, writes: Quantity = 0) -> None:
         """Adds accesses. Never in place: an array may be shared with others."""
-        self.reads = self.reads + reads
-        self.writes = self.writes + writes
+        self.reads = _sum(self.reads, reads)
+        self.writes = _sum(self.writes, writes)
+
+
+def _sum(a: Quantity, b: Quantity) -> Quantity:
+    """Adds two quantities; a plain 0 is no reason to go through an array."""
+    if not is_array(b) and b == 0:
+        return a
+    return b if not is_array(a) and a == 0 else a + b
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,10 @@ def largest_divisor(whole: Quantity, most: Quantity) -> Quantity:
     import numpy as np
     wholes, mosts = np.broadcast_arrays(np.asarray(whole), np.asarray(most))
     result = np.empty(wholes.shape, np.int64)
-    # Points with the same number share its divisors: sort them together, and search each group at once.
-    values, place = np.unique(wholes, return_inverse=True)
+    # Points with the same number share its divisors: sort them together, and search each group at once. Ranks of numbers are
+    # small, and small whole numbers sort in linear time.
+    values = np.unique(wholes)
+    place = np.searchsorted(values, wholes).astype(np.int16 if len(values) < 2 ** 15 else np.int64)
     order = np.argsort(place, kind="stable")
     start = 0
     for value, end in zip(values, np.cumsum(np.bincount(place, minlength=len(values))), strict=True):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from accelerator_sim.counts import StageCounts, Transfer, active_pes
 from accelerator_sim.design import ArtifactAccounting, Stage
 from accelerator_sim.plan import Plan, Work
-from accelerator_sim.quantities import Quantity
+from accelerator_sim.quantities import Quantity, is_array
 from accelerator_sim.registers import RegisterCost
 from einsum_cascades.errors import UnknownNameError
 
@@ -48,9 +48,9 @@ def stage_energy(plan: Plan, stage: Stage, counts: StageCounts, accounting: str 
         raise UnknownNameError("accounting", accounting, ACCOUNTINGS)
     artifact = (plan.design.artifact or ArtifactAccounting()) if accounting == ARTIFACT else None
     works = {w.name: w for w in plan.stage_works(stage)}
-    yield from _operations(works, counts, artifact)
-    yield from _memories(plan, counts)
-    yield from _registers(plan, works, counts, artifact)
+    for charge in (*_operations(works, counts, artifact), *_memories(plan, counts), *_registers(plan, works, counts, artifact)):
+        if is_array(charge.count) or charge.count:
+            yield charge
 
 
 def _operations(works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting | None) -> Iterator[Charge]:
@@ -63,13 +63,9 @@ def _operations(works: Mapping[str, Work], counts: StageCounts, artifact: Artifa
 
 
 def _memories(plan: Plan, counts: StageCounts) -> Iterator[Charge]:
-    costs = {}
     for memory, tensors in counts.memories.items():
         for tensor, access in tensors.items():
-            width = plan.value_bytes(tensor)
-            if (memory, width) not in costs:
-                costs[memory, width] = plan.machine.memories[memory].cost(width)
-            cost = costs[memory, width]
+            cost = plan.machine.memory_cost(memory, plan.value_bytes(tensor))
             # A drain passes on as it is: the artifact shows no buffer read for it.
             yield Charge(memory, "read", tensor, access.reads, cost.read_pj)
             yield Charge(memory, "write", tensor, access.writes + access.fills, cost.write_pj)

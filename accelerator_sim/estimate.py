@@ -118,8 +118,13 @@ def _energy(machine: Machine, charges: list[Charge] | tuple[Charge, ...]) -> dic
         found[f"{unit}_registers"] = 0.0
     for memory in machine.memories:
         found[memory] = 0.0
+    # Actions of one cost are added before they are multiplied: a batch has half the arrays to go through.
+    counts: dict[tuple[str, int], tuple[Quantity, Quantity]] = {}
     for charge in charges:
-        found[charge.component] = found[charge.component] + charge.energy_pj
+        key = charge.component, id(charge.pj)
+        counts[key] = (counts[key][0] + charge.count if key in counts else charge.count, charge.pj)
+    for (component, _), (count, pj) in counts.items():
+        found[component] = found[component] + count * pj
     for component, value in found.items():
         if component != "total":
             found["total"] = found["total"] + value

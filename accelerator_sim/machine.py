@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -180,6 +181,20 @@ class Machine:
     def outermost(self) -> Memory:
         """The memory that holds inputs and outputs."""
         return next(iter(self.memories.values()))
+
+    @cached_property
+    def _memory_costs(self) -> dict[tuple[str, float | int], MemoryCost]:
+        return {}
+
+    def memory_cost(self, name: str, value_bytes: Quantity) -> MemoryCost:
+        """Returns the cost of a value of so many bytes in a memory; it is computed once for each width.
+
+        Raises: ComponentError for a SRAM that the table does not cover.
+        """
+        key = name, id(value_bytes) if is_array(value_bytes) else value_bytes
+        if key not in self._memory_costs:
+            self._memory_costs[key] = self.memories[name].cost(value_bytes)
+        return self._memory_costs[key]
 
     def unit(self, name: str, place: str) -> ComputeUnit:
         """Returns a compute unit by name.

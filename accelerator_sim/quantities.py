@@ -35,7 +35,10 @@ def smaller(a: Quantity, b: Quantity) -> Quantity:
 
 
 def larger(a: Quantity, b: Quantity) -> Quantity:
-    """Returns the larger of two, point by point."""
+    """Returns the larger of two, point by point. A plain 0 as the first stands for nothing yet: counts, sizes and times are
+    never negative, and a maximum over a loop needs no array for its start."""
+    if a is b or not is_array(a) and a == 0 and is_array(b):
+        return b
     if is_array(a) or is_array(b):
         import numpy as np
         return np.maximum(a, b)
