@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from einsum_cascades.errors import ExtentError, suggest
 from einsum_cascades.indices import Composite, bounding_rank, composite
 from einsum_cascades.ir import Cascade, Coord
+from einsum_cascades.segments import whole_rank
 from einsum_cascades.structure import Structure, all_accesses, extent_names, structure
 
 
@@ -16,8 +17,9 @@ def resolve_extents(cascade: Cascade, given: Mapping[str, int],
     """Returns the extent of every rank that the cascade mentions, composites included.
 
     ``given`` has lower-case ranks; ``shapes`` are those of input arrays. Bare accesses make a tensor's dimension and
-    a rank equally long (not those with a fill, which may leave the tensor). Of a composite ``r1*R0 + r0``, r, r1 and
-    r0, the missing one follows: r1 = ceil(r / r0). A sort makes a rank as long as the one it sorts.
+    a rank equally long (not those with a fill, which may leave the tensor); the offsets of a rank's segments are one
+    longer than it. Of a composite ``r1*R0 + r0``, r, r1 and r0, the missing one follows: r1 = ceil(r / r0). A sort
+    makes a rank as long as the one it sorts.
 
     Raises: ExtentError for a rank without an extent, with two, or that the cascade does not have.
     """
@@ -129,17 +131,22 @@ class _Solver:
         for access in all_accesses(self.cascade):
             own = self.structure.iterative.get(access.tensor)
             for d, index in enumerate(access.indices):
-                symbol: Symbol = (access.tensor, d)
+                symbol = (access.tensor, d)
                 if own is not None and own.dimension == d:
                     if isinstance(index, Coord) and index.rank != own.rank:
                         self.slots.append((index.rank, own.rank))
+                    continue
+                made = composite(index)
+                segmented = self.structure.offsets.get(symbol)
+                if segmented is not None and whole_rank(index) == segmented:
+                    if made is not None:
+                        self.compose(made, segmented)
                     continue
                 if isinstance(index, Coord):
                     if access.fill is None:
                         self.join(index.rank, symbol)
                         named.add(symbol)
                     continue
-                made = composite(index)
                 bound = bounding_rank(index)
                 if made is not None:
                     self.compose(made, symbol)
@@ -173,7 +180,7 @@ class _Solver:
         if names is None or tensor in self.structure.producers:
             return
         if len(names) != len(shape):
-            wanted = ", ".join(n or "?" for n in names) or "none: it is a scalar"
+            wanted = ", ".join(self.structure.names(tensor)) or "none: it is a scalar"
             raise self.fail(f"tensor {tensor!r}: it has {len(names)} dimension{'s' if len(names) != 1 else ''} ({wanted}), "
                             f"got an array of shape {tuple(shape)}; give an array of that many dimensions")
         for d, size in enumerate(shape):
@@ -181,7 +188,21 @@ class _Solver:
 
     # --- what follows ---
 
+    def segments(self) -> None:
+        """Of a rank and the offsets of its segments, the one gives the other."""
+        for place, rank in self.structure.offsets.items():
+            size, segments = self.size(place), self.size(rank)
+            name = f"dimension {place[1] + 1} of {place[0]}"
+            if size == 0:
+                raise self.fail(f"tensor {place[0]!r}: {name} holds offsets of segments {rank!r}, one more than there are "
+                                f"segments, got none; give at least one, the end of the last segment")
+            if size is not None:
+                self.bind(rank, _Size(size - 1, f"{size} offsets in {name}, less 1"))
+            elif segments is not None:
+                self.bind(place, _Size(segments + 1, f"{rank} + 1 offsets in {name}"))
+
     def solve(self) -> dict[str, int]:
+        self.segments()
         self.follow()
         for symbol, rank in self.weak:
             self.join(rank, symbol)
@@ -189,6 +210,7 @@ class _Solver:
             steps = self.size(iterated)
             if self.size(rank) is None and steps is not None:
                 self.bind(rank, _Size(steps + 1, f"the slots of {iterated!r}"))
+        self.segments()
         self.follow()
         self.check()
         return {rank: size for rank in mentioned(self.cascade) if (size := self.size(rank)) is not None}

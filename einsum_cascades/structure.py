@@ -10,6 +10,7 @@ from types import MappingProxyType
 from einsum_cascades.dependencies import Loop, schedule
 from einsum_cascades.indices import Composite, affine, bounding_rank, composite, index_reads, offset
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Extent, accesses, unique, walk
+from einsum_cascades.segments import segment_offsets, whole_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Structure:
     """A cascade's structure; tuples are in order of appearance.
 
     ``dimensions`` names the rank of each dimension of each tensor (None where no bare access names it), from its
-    definition or else from the first bare access; for a composite access, the composite's name.
+    definition or else from the first bare access; for a composite access, the composite's name. ``offsets`` names the
+    rank of dimensions that hold the offsets of its segments, and are one longer than it (see ``segments``).
     ``schedule`` holds Einsums and seeds in an order in which they can be evaluated, those of a recurrence inside a
     :class:`Loop`; ``order`` is its Einsums, flat, without the seeds.
     """
@@ -44,8 +46,28 @@ class Structure:
     composites: Mapping[str, tuple[str, ...]]
     order: tuple[Einsum, ...]
     dimensions: Mapping[str, tuple[str | None, ...]]
+    offsets: Mapping[tuple[str, int], str]
     index_tensors: frozenset[str]
     schedule: tuple[Einsum | Loop, ...]
+
+    def shape(self, tensor: str, extents: Mapping[str, int]) -> tuple[int | None, ...]:
+        """Returns the length of each dimension of a tensor; None where nothing names it or its extent is not given."""
+        sizes: list[int | None] = []
+        for d, rank in enumerate(self.dimensions[tensor]):
+            own = self.iterative.get(tensor)
+            longer = (tensor, d) in self.offsets or own is not None and own.dimension == d
+            size = extents.get(self.offsets.get((tensor, d), rank or ""))
+            sizes.append(size + 1 if longer and size is not None else size)
+        return tuple(sizes)
+
+    def names(self, tensor: str) -> tuple[str, ...]:
+        """Returns what names each dimension of a tensor: its rank, ``S+1`` for offsets of s, ``?`` for nothing."""
+        return tuple(f"{self.offsets[tensor, d].upper()}+1" if (tensor, d) in self.offsets else rank or "?"
+                     for d, rank in enumerate(self.dimensions[tensor]))
+
+    def label(self, tensor: str) -> str:
+        """Returns a tensor with the names of its dimensions, as in ``K[m,e]``."""
+        return f"{tensor}[{','.join(self.names(tensor))}]"
 
 
 @lru_cache(maxsize=512)
@@ -58,12 +80,14 @@ def structure(cascade: Cascade) -> Structure:
     iterative = iterations(cascade)
     started = {id(seed) for seed in cascade.inits}
     steps = schedule(cascade, {t: (i.rank, i.step) for t, i in iterative.items()})
+    given = inputs(cascade)
+    offsets = segment_offsets(cascade, given)
     return Structure(
-        inputs=inputs(cascade), outputs=outputs(cascade), producers=MappingProxyType(produced),
+        inputs=given, outputs=outputs(cascade), producers=MappingProxyType(produced),
         seeds=MappingProxyType(seeds(cascade)), iterative=MappingProxyType(iterative), ranks=ranks(cascade),
         composites=MappingProxyType(composites(cascade)),
         order=tuple(e for e in _flat(steps) if id(e) not in started),
-        dimensions=MappingProxyType(dimensions(cascade, iterative)),
+        dimensions=MappingProxyType(dimensions(cascade, iterative, offsets)), offsets=MappingProxyType(offsets),
         index_tensors=index_tensors(cascade), schedule=steps)
 
 
@@ -170,7 +194,8 @@ def all_accesses(cascade: Cascade) -> Iterator[Access]:
             yield from accesses(einsum.where)
 
 
-def dimensions(cascade: Cascade, iterative: Mapping[str, Iteration]) -> dict[str, tuple[str | None, ...]]:
+def dimensions(cascade: Cascade, iterative: Mapping[str, Iteration], offsets: Mapping[tuple[str, int], str]
+               ) -> dict[str, tuple[str | None, ...]]:
     """Returns the rank that names each dimension of each tensor, or None."""
     names: dict[str, list[str | None]] = {}
     weak: dict[str, list[str | None]] = {}
@@ -185,6 +210,8 @@ def dimensions(cascade: Cascade, iterative: Mapping[str, Iteration]) -> dict[str
         spare = weak.setdefault(access.tensor, [None] * len(access.indices))
         for d, index in enumerate(access.indices[:len(known)]):
             # A read with a fill may leave the tensor: it does not say how long the dimension is.
+            if (rank := whole_rank(index)) is not None and rank == offsets.get((access.tensor, d)):
+                continue
             if known[d] is None and access.fill is None:
                 known[d] = _bare(index)
             if known[d] is None and spare[d] is None:

@@ -43,8 +43,7 @@ def cascade_graph(cascade: Cascade, rank: str | None = None) -> nx.MultiDiGraph[
         kind = _kind(einsum, found)
         for tensor in unique(a.tensor for a in einsum.reads):
             if tensor in found.inputs and tensor not in graph:
-                label = f"{tensor}[{','.join(r or '?' for r in found.dimensions[tensor])}]"
-                graph.add_node(tensor, kind=INPUT, label=label, text=label, passes=())
+                graph.add_node(tensor, kind=INPUT, label=found.label(tensor), text=found.label(tensor), passes=())
         text = einsum_text(einsum)
         graph.add_node(_id(einsum, kind), kind=kind, label=text.partition(" = ")[0], text=text,
                        passes=passes.get((einsum, kind), ()), loops=loops)
@@ -57,7 +56,7 @@ def cascade_graph(cascade: Cascade, rank: str | None = None) -> nx.MultiDiGraph[
             for out in reader.outputs:
                 _add(graph, to, _producer(out.tensor, found), out.tensor, carried=False)
     for tensor in found.outputs:
-        label = f"{tensor}[{','.join(r or '?' for r in found.dimensions[tensor])}]"
+        label = found.label(tensor)
         graph.add_node(f"output {tensor}", kind=OUTPUT, label=label, text=label, passes=())
         _add(graph, _producer(tensor, found), f"output {tensor}", tensor, carried=False)
     return graph

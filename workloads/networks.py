@@ -74,10 +74,11 @@ class Layer:
         shapes = load_variant(self.variant).input_shapes
         if tensor in shapes:
             return shapes[tensor](self.extents)
-        ranks = structure(self.cascade).dimensions[tensor]
-        sizes = tuple(self.extents[rank] for rank in ranks if rank is not None and rank in self.extents)
-        if len(sizes) != len(ranks):
-            raise DefinitionError(f"its shape does not follow from the extents, got ranks {ranks}; give all of them",
+        found = structure(self.cascade)
+        sizes = tuple(size for size in found.shape(tensor, self.extents) if size is not None)
+        if len(sizes) != len(found.dimensions[tensor]):
+            raise DefinitionError(f"its shape does not follow from the extents, got ranks "
+                                  f"{found.dimensions[tensor]}; give all of them",
                                   source=f"layer {self.name!r}", path=tensor)
         return sizes
 

@@ -157,11 +157,11 @@ def _of_case(variant: Variant, case: Case, execute: Execute, seed: int, only: st
 def _shape(variant: Variant, case: Case, cascade: Cascade, tensor: str, extents: Mapping[str, int]) -> tuple[int, ...]:
     if tensor in variant.input_shapes:
         return variant.input_shapes[tensor](extents)
-    ranks = structure(cascade).dimensions[tensor]
-    if None in ranks:
+    sizes = structure(cascade).shape(tensor, extents)
+    if None in sizes:
         raise DefinitionError(f"the shape of an input is not known, got {tensor!r} of {cascade.name}; give it in input_shapes",
                               source=_place(variant, case))
-    return tuple(extents[rank] for rank in ranks if rank is not None)
+    return tuple(size for size in sizes if size is not None)
 
 
 def _place(variant: Variant, case: Case) -> str:

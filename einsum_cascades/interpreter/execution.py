@@ -94,7 +94,7 @@ def _checked(cascade: Cascade, found: Structure, inputs: Mapping[str, Array]) ->
 
 
 def _wanted(found: Structure, name: str) -> str:
-    ranks = [rank or "?" for rank in found.dimensions[name]]
+    ranks = found.names(name)
     return f"the ranks [{', '.join(ranks)}]" if ranks else "no dimension (a scalar)"
 
 

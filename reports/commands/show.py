@@ -127,11 +127,8 @@ def _text(found: NamedCascade, document: Mapping[str, Any], graph: nx.MultiDiGra
     from reports.dag import counted
     from reports.dag_text import to_terminal
     from reports.tables import pairs
-    dimensions = structure(found.cascade).dimensions
-
-    def tensors(names: tuple[str, ...]) -> str:
-        return ", ".join(f"{name}[{','.join(rank or '?' for rank in dimensions[name])}]" for name in names)
-    rows = [("inputs", tensors(document["inputs"])), ("outputs", tensors(document["outputs"])),
+    label = structure(found.cascade).label
+    rows = [("inputs", ", ".join(map(label, document["inputs"]))), ("outputs", ", ".join(map(label, document["outputs"]))),
             ("passes", ", ".join(f"{rank} {count}" for rank, count in document["passes"].items()))]
     if found.variant:
         rows += [("algorithms", ", ".join(found.variant.algorithms)), ("source", found.variant.source)]

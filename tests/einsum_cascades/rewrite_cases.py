@@ -433,7 +433,7 @@ def _drawn(rng: np.random.Generator, tensor: str, shape: tuple[int, ...], extrem
         case "Rows":
             return np.array(2.0)
         case "Off":
-            return np.array([0, 2, 5])
+            return np.array([0, 2, 5, 5])
         case "Temperature":
             return np.array(1.7)
         case "Wt" | "Keep" | "Phi" | "Psi":

@@ -13,8 +13,8 @@ from workloads.variants import load_variant, variant_ids
 def test_a_read_through_an_einsum_that_visits_nothing_of_the_tensor() -> None:
     """T visits only Y, so that it may run between the two sweeps over X; Z has to wait for it, and so for S."""
     lines = explain(parse("S[] = X[k]\nT[k] = Y[k] * S[]\nZ[k] = T[k] * X[k]"))
-    assert lines == ["k: 2 passes", "k: sweep 2: Z visits X again: it reads T[k], which is complete only after sweep 1, "
-                                    "where S runs and feeds it by way of T"]
+    assert lines == ["k: 2 passes", ("k: sweep 2: Z visits X again: it reads T[k], which is complete only after sweep 1, "
+                                    "where S runs and feeds it by way of T")]
 
 
 def test_a_read_through_several_of_them() -> None:

@@ -190,7 +190,7 @@ def inputs_for(cascade: Cascade, extents: Mapping[str, int], seed: int) -> dict[
     found = structure(cascade)
     arrays: dict[str, np.ndarray] = {}
     for tensor in found.inputs:
-        shape = tuple(extents.get(name or UNNAMED, 9) for name in found.dimensions[tensor])
+        shape = tuple(extents.get(UNNAMED, 9) if size is None else size for size in found.shape(tensor, extents))
         if tensor in found.index_tensors:
             arrays[tensor] = rng.integers(0, 3, shape)
         elif tensor in ("Off", "Length", "Stop"):
