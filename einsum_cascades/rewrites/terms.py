@@ -230,7 +230,16 @@ class Separator(Arguments):
     def _logarithm(self, expr: Call, operator: MapOperator, term: Term, outer: Expr, inner: Expr) -> tuple[Term, ...]:
         ring = self.ring
         above: list[tuple[int, Expr]] = [(1, Call(operator.name, (inner,)))] if term.inner else []
-        beyond: list[tuple[int, Expr]] = [(1, Call(operator.name, (outer,)))] if term.outer else []
+        quotient = operator.homomorphism(ring.div) if ring.div is not None else None
+        over = tuple(f for f in term.outer if f[0] > 0)
+        under = tuple((1, f) for s, f in term.outer if s < 0)
+        beyond: list[tuple[int, Expr]]
+        if under and quotient is not None and quotient.target == ring.sub:
+            # A quotient of factors is a difference of logarithms.
+            beyond = [(1, Call(operator.name, (product_of(ring, over),)))] if over else []
+            beyond.append((-1, Call(operator.name, (product_of(ring, under),))))
+        else:
+            beyond = [(1, Call(operator.name, (outer,)))] if term.outer else []
         for phase in term.phases:
             own = map_operator(phase.op, self.cascade)
             if own is None or own.inverse != operator.name or phase.plus != ring.add:
@@ -266,8 +275,16 @@ def multiplied_out(terms: tuple[Term, ...], ring: Ring) -> tuple[Term, ...]:
         if len(term.deviations) == 1:
             (deviation,) = term.deviations
             rest = replace(term, deviations=())
-            found.append(rest.times(Term(inner=((1, sum_of(ring, deviation.inner)),))))
-            found.append(rest.times(Term(outer=((1, sum_of(ring, deviation.outer)),))))
+            for sign, parts, is_inner in ((*_signed(deviation.inner), True), (*_signed(deviation.outer), False)):
+                factor = ((1, sum_of(ring, parts)),)
+                found.append(rest.times(Term(sign, inner=factor) if is_inner else Term(sign, outer=factor)))
         else:
             found.append(term)
     return tuple(found)
+
+
+def _signed(parts: Signed) -> tuple[int, Signed]:
+    """The sign that all terms of a sum share, if they are subtracted, and the terms without it."""
+    if all(sign < 0 for sign, _ in parts):
+        return -1, tuple((-sign, e) for sign, e in parts)
+    return 1, parts
