@@ -20,11 +20,15 @@ def imported(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("arguments", [
-    "'--help'", "'--version'", "'list', '--help'", "'list', 'variants'", "'show', 'attention'", "'lst'"])
+    "'--help'", "'--version'", "'list', '--help'", "'list', 'variants'", "'lst'"])
 def test_light_commands_import_nothing_heavy(arguments: str) -> None:
     found = imported(f"from reports.cli import main\nmain([{arguments}])")
     assert found & set(HEAVY) == set()
     assert "click" in found
+
+
+def test_show_needs_a_graph_and_nothing_else_that_is_heavy() -> None:
+    assert imported("from reports.cli import main\nmain(['show', 'attention'])") & set(HEAVY) == {"networkx"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
