@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from accelerator_sim.design import Design, Stage
-from accelerator_sim.operators import counted
+from accelerator_sim.operators import COMPOSED, FUSED, counted
 from accelerator_sim.residency import check_residency
 from einsum_cascades.errors import DesignError, suggest
 from einsum_cascades.indices import composite
@@ -130,6 +130,7 @@ def _made(cascade: Cascade, design: Design) -> Frame:
     for stage in design.stages:
         _check_names(design, stage, frames)
         check_residency(cascade, design, stage, frames, crossing[stage.name])
+    _check_wide(design, frames)
     return Frame(cascade, design, parts, frames, crossing)
 
 
@@ -143,10 +144,19 @@ def _parts(cascade: Cascade, design: Design) -> dict[str, tuple[str, ...]]:
         leaves = _leaves(rank, found.composites)
         parts[rank] = tuple(p for leaf in leaves for p in mapping.partitions.get(leaf, (leaf,)))
     known = [p for own in parts.values() for p in own]
+    for part in known:
+        if known.count(part) > 1:
+            ranks = ", ".join(r for r, own in parts.items() if part in own)
+            raise DesignError(f"design {design.id!r}: mapping.partition: a part has a name of its own, got {part!r} in {ranks}; rename "
+                              f"one")
     for part in design.sizes:
         if part not in known:
             raise DesignError(f"design {design.id!r}: mapping.sizes: no rank has such a part, got {part!r}; "
                               f"{suggest(part, known)}")
+        rank, own = next((r, own) for r, own in parts.items() if part in own)
+        if len(own) > 1 and part == own[0]:
+            raise DesignError(f"design {design.id!r}: mapping.sizes.{part}: the outermost part is as long as the rank {rank!r} needs, got "
+                              f"a size; remove it")
     for own in parts.values():
         for part in own[1:]:
             if part not in design.sizes:
@@ -261,17 +271,59 @@ def _check_names(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, 
                     takes = [n for n, read in readers.items() if tensor in read]
                     raise DesignError(f"{place}: forward.{tensor}: this Einsum does not read it, got {name!r}; "
                                       f"{suggest(name, takes)}")
-        for name, operators in binding.absorbed.items():
-            own = next((f.operators for f in nest if f.einsum.name == name), {})
-            for operator in operators:
-                if operator not in own:
-                    raise DesignError(f"{place}: absorbed.{name}: the Einsum has no such operator, got {operator!r}; "
-                                      f"{suggest(operator, own)}")
+        for key, table in (("absorbed", binding.absorbed), ("elsewhere", binding.elsewhere)):
+            for name, operators in table.items():
+                if name not in readers:
+                    raise DesignError(f"{place}: {key}: the Einsum is not in this nest, got {name!r}; {suggest(name, readers)}")
+                own = _operators(next(f for f in nest if f.einsum.name == name))
+                for operator in operators:
+                    if operator not in own:
+                        raise DesignError(f"{place}: {key}.{name}: the Einsum has no such operator, got {operator!r}; "
+                                          f"{suggest(operator, own)}")
     for tensor in stage.off_chip:
         if tensor not in {f.result.tensor for own in frames for f in own}:
             raise DesignError(f"design {design.id!r}: stage {stage.name!r}: off_chip: no Einsum makes such a tensor, got "
                               f"{tensor!r}; remove it")
+    _check_rooms(design, stage)
     _check_homes(design, stage, frames)
+
+
+def _operators(frame: EinsumFrame) -> tuple[str, ...]:
+    """The operators that an Einsum may take on some unit: its own, those that these are composed of, a multiply-add."""
+    found = [*frame.operators, *((FUSED,) if frame.sums_product else ())]
+    for operator in found:
+        found += [o for o in COMPOSED.get(operator, ()) if o not in found]
+    return tuple(found)
+
+
+def _check_rooms(design: Design, stage: Stage) -> None:
+    """What is kept in place takes the room of another tensor of the same memory."""
+    for number in stage.nests:
+        for memory, kepts in design.bindings[number].kept.items():
+            rooms = {k.tensor for n in stage.nests for k in design.bindings[n].kept.get(memory, ()) if k.in_place is None}
+            for kept in kepts:
+                if kept.in_place is not None and kept.in_place not in rooms:
+                    raise DesignError(f"design {design.id!r}: keep.{memory}.{kept.tensor}.in_place: nothing in stage {stage.name!r} has "
+                                      f"such a room, got {kept.in_place!r}; {suggest(kept.in_place, rooms)}")
+
+
+def _check_wide(design: Design, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:
+    """Names that a design gives for all nests: of the tensors of a size, and of an accounting."""
+    einsums = {f.einsum.name: f for own in frames for f in own}
+    tensors = {o.tensor for f in einsums.values() for o in (*f.operands, f.result)}
+    parts = {p for f in einsums.values() for p in f.parts}
+    named: list[tuple[str, str, str, Iterable[str]]] = [
+        (f"mapping.sizes.{part}.of", "tensor", t, tensors) for part, size in design.sizes.items() for t in size.of]
+    if design.artifact is not None:
+        place = "accounting.fusemax-artifact"
+        named += [(f"{place}.per_pe", "tensor", t, tensors) for t in sorted(design.artifact.per_pe)]
+        for tensor, loop in design.artifact.read_back.items():
+            named += [(f"{place}.read_back", "Einsum", tensor, einsums), (f"{place}.read_back.{tensor}", "loop", loop, parts)]
+        for operator, names in design.artifact.omitted_energy.items():
+            named += [(f"{place}.omitted_energy.{operator}", "Einsum", name, einsums) for name in names]
+    for path, kind, name, valid in named:
+        if name not in valid:
+            raise DesignError(f"design {design.id!r}: {path}: there is no such {kind}, got {name!r}; {suggest(name, valid)}")
 
 
 def _check_homes(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:

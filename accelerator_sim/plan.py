@@ -14,7 +14,7 @@ from accelerator_sim.divisors import largest_divisor
 from accelerator_sim.frame import EinsumFrame, Frame, Operand, make_frame
 from accelerator_sim.machine import BITS_PER_BYTE, ComputeUnit, Machine
 from accelerator_sim.operators import per_point
-from accelerator_sim.quantities import Quantity, ceil_div, chosen, larger, smaller
+from accelerator_sim.quantities import Quantity, ceil_div, chosen, everywhere, is_array, larger, smaller
 from accelerator_sim.residency import depth_of
 from accelerator_sim.space import Space
 from accelerator_sim.walk import Ties, Walk
@@ -240,7 +240,11 @@ def _extents(frame: Frame, machine: Machine, shape: Shape) -> dict[str, Quantity
 def _fixed(frame: Frame, machine: Machine, shape: Shape, part: str, size: Size) -> Quantity:
     value = size.value
     if isinstance(value, str):
-        return shape.extents[value] if value in shape.extents else machine.parameter(value)
+        found = shape.extents[value] if value in shape.extents else machine.parameter(value)
+        if not everywhere((found >= 1) & (found == found // 1)):
+            raise DesignError(f"design {frame.design.id!r}: mapping.sizes.{part}: it should be a whole number of at least 1, got "
+                              f"{value} = {'an array' if is_array(found) else f'{found:g}'}; name another parameter or give a number")
+        return found
     if value is None:
         raise DesignError(f"design {frame.design.id!r}: mapping.sizes.{part}: a whole rank cannot be the largest that "
                           f"fits, got a rule; partition it")

@@ -82,14 +82,10 @@ def load_design_file(name: str) -> DesignFile:
     Raises: UnknownNameError for an unknown id, DefinitionError for a file that cannot be read.
     """
     raw, source = read_definition(name, _FOLDER, GROUP, "design")
-    folder = Path(name).parent if Path(name).exists() else definition_files(_FOLDER, GROUP)[name].parent
+    folder = definition_files(_FOLDER, GROUP).get(name, Path(name)).parent
     table: tuple[Mapping[str, str], ...] = ()
     if raw.get("table") is not None:
-        file = folder / Fields(raw, source=source).text("table")
-        table = tuple(csv.DictReader(read_text(file).splitlines()))
-        if not table or not {"workload", "seq_len"} <= set(table[0]):
-            raise DefinitionError(f"table: it should have columns workload and seq_len and at least one row, got "
-                                  f"{', '.join(table[0]) if table else 'nothing'}; add them", source=str(file))
+        table = _table(folder / Fields(raw, source=source).text("table"))
     found = DesignFile(raw, source, table)
     if not table:
         found.design()
@@ -102,6 +98,23 @@ def load_design(name: str, workload: str | None = None, seq_len: int | None = No
     Raises: UnknownNameError, DefinitionError, DesignError.
     """
     return load_design_file(name).design(workload, seq_len)
+
+
+def _table(file: Path) -> tuple[Mapping[str, str], ...]:
+    reader = csv.DictReader(read_text(file, wanted="a table").splitlines())
+    names = list(reader.fieldnames or ())
+    rows = tuple(reader)
+    if not rows or not {"workload", "seq_len"} <= set(names):
+        raise DefinitionError(f"table: it should have columns workload and seq_len and at least one row, got "
+                              f"{', '.join(names) if rows else 'nothing'}; add them", source=str(file))
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise DefinitionError(f"row: it should have a value for each of {', '.join(names)}, got "
+                                  f"{sum(v is not None for v in row.values())}; complete it", source=f"{file}:{number}")
+        if not row["seq_len"].strip().isdecimal():
+            raise DefinitionError(f"seq_len: it should be a whole number of at least 0, got {row['seq_len']!r}; correct it",
+                                  source=f"{file}:{number}")
+    return rows
 
 
 def _selected(node: Any, row: Mapping[str, str]) -> Any:
@@ -146,10 +159,12 @@ def _read(raw: Mapping[str, Any], source: str) -> Design:
     for part in rules.keys():
         sizes[part] = _size(rules, part)
     instances = mapping.texts("instances", default=("b", "h"))
+    if len(set(instances)) < len(instances):
+        mapping.fail("instances", "a rank stands twice", list(instances), "name each once")
     mapping.finish()
     nests: list[Nest] = []
     bindings: list[Binding] = []
-    stages = []
+    stages: list[Stage] = []
     for stage in top.list_of_fields("stages"):
         numbers = []
         for entry in stage.list_of_fields("nests"):
@@ -158,6 +173,8 @@ def _read(raw: Mapping[str, Any], source: str) -> Design:
             nests.append(nest)
             bindings.append(binding)
         name = stage.text("name", default=nests[numbers[0]].einsums[0] if numbers else "stage")
+        if name in (s.name for s in stages):
+            stage.fail("name", "another stage has this name", name, "give it one of its own")
         stages.append(Stage(name, tuple(numbers), _schedule(stage), frozenset(stage.texts("off_chip", default=()))))
         stage.finish()
     if not nests:
@@ -191,6 +208,8 @@ def _nest(entry: Fields) -> tuple[Nest, Binding]:
     for name in units.keys():
         part = units.fields(name)
         own = part.texts("einsums")
+        if not own:
+            part.fail("einsums", "no Einsum runs on it", [], "name some, or remove the unit")
         sides = part.fields("parallel", default={})
         table = {rank: sides.text(rank) for rank in sides.keys()}
         part.finish()
