@@ -15,7 +15,7 @@ from accelerator_sim.plan import Shape
 from einsum_cascades.errors import DefinitionError, DesignError, ExtentError, suggest
 from einsum_cascades.ir import Cascade
 from einsum_cascades.structure import structure
-from reports.cascades import NamedCascade
+from reports.cascades import NamedCascade, load_cascade
 from workloads.models import Workload, load_workload, shape_of
 
 CONVENTION: Mapping[str, str] = {"p": "seq_len", "m": "seq_len", "e": "e", "f": "f", "b": "batch", "h": "heads"}
@@ -38,6 +38,18 @@ def simulate(cascade: NamedCascade, machine: str, design: str | None, *, workloa
         raise DesignError(_no_design(cascade.cascade, found))
     file = load_design_file(design)
     return estimate(cascade.cascade, file.design(shape.workload, shape.seq_len), found, shape, accounting)
+
+
+def for_design(name: str, design: str | None) -> NamedCascade:
+    """Returns the cascade of a name; a variant without an algorithm is taken in the one that the design is for.
+
+    Raises: FusebenchError of the part that is wrong.
+    """
+    if design is not None and ":" not in name:
+        wanted = load_design_file(design).cascade
+        if wanted.startswith(f"{name}:"):
+            return load_cascade(wanted)
+    return load_cascade(name)
 
 
 def shape_for(cascade: NamedCascade, workload: str | None, seq_len: int | None, batch: int | None,

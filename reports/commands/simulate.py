@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from reports.cascades import load_cascade
 from reports.options import Name, cascade_argument, extent_option, json_option
 from reports.output import emit
 
@@ -47,7 +46,7 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
 
     'simulate network' takes a whole model, of a workload or of a Hugging Face config.json, layer by layer.
     """
-    from reports.simulation import energy_lines, parse_settings, simulate
+    from reports.simulation import energy_lines, for_design, parse_settings, simulate
     if cascade == "network":
         if design or extents or explain or timing != "analytic":
             raise click.UsageError("a network takes no --design, --extent, --explain or --timing: each layer has the fastest design "
@@ -55,7 +54,7 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
         return _network(machine, workload, phase, seq_len, batch, parse_settings(settings), accounting, costs, as_json)
     if phase is not None:
         raise click.UsageError(f"--phase is for 'simulate network', got {phase!r}")
-    named = load_cascade(cascade)
+    named = for_design(cascade, design)
     given: dict[str, Any] = {"workload": workload, "seq_len": seq_len, "batch": batch, "extents": extents,
                              "settings": parse_settings(settings), "accounting": accounting, "costs": costs}
     if timing == "no-overlap":
