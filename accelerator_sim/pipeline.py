@@ -147,12 +147,12 @@ def _leaving(producer: Work, consumer: Work) -> Quantity:
 @lru_cache(maxsize=128)
 def _circles(edges: tuple[Dependence, ...]) -> tuple[tuple[Dependence, ...], ...]:
     import networkx as nx
-    graph = nx.MultiDiGraph()
-    for number, edge in enumerate(edges):
-        graph.add_edge(edge.producer, edge.consumer, key=number)
+    between: dict[tuple[str, str], list[Dependence]] = {}
+    for edge in edges:
+        between.setdefault((edge.producer, edge.consumer), []).append(edge)
     found: list[tuple[Dependence, ...]] = []
-    for nodes in nx.simple_cycles(nx.DiGraph(graph)):
-        steps = [[edges[k] for k in graph[a][b]] for a, b in zip(nodes, [*nodes[1:], nodes[0]], strict=True)]
+    for nodes in nx.simple_cycles(nx.DiGraph(list(between))):
+        steps = [between[pair] for pair in zip(nodes, [*nodes[1:], nodes[0]], strict=True)]
         found += [c for c in _products(steps) if any(e.lag for e in c)]
     return tuple(found)
 

@@ -102,8 +102,10 @@ def _check_depth(text: str, source: str) -> None:
         depth += isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent))
         depth -= isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent))
         if depth > DEEPEST:
+            mark = event.start_mark
+            place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
             raise DefinitionError(f"YAML: it is nested too deep, got more than {DEEPEST} levels; simplify it",
-                                  source=f"{source}:{event.start_mark.line + 1}:{event.start_mark.column + 1}")
+                                  source=source + place)
 
 
 def _indent(line: str) -> int:

@@ -84,6 +84,7 @@ def test_predicates_skip_tiles_without_points(text: str, p: int, m: int, e: int,
         assert {t: stage.memories["dram"][t].reads for t in "QK"} == {t: expected[t] for t in "QK"}
 
 
+WINDOW_LENGTH: list[int] = [0]
 WINDOWS: Mapping[str, Callable[[int, int, int], int]] = {
     "t + s": lambda t, s, big: t + s,
     "t - S + 1 + s": lambda t, s, big: t - big + 1 + s,
@@ -92,7 +93,6 @@ WINDOWS: Mapping[str, Callable[[int, int, int], int]] = {
     "3*t + 2*s": lambda t, s, big: 3 * t + 2 * s,
     "clamp(t - S//2, 0, T - S) + s": lambda t, s, big: s + min(max(t - big // 2, 0), WINDOW_LENGTH[0] - big),
 }
-WINDOW_LENGTH = [0]
 
 
 @settings(max_examples=150, deadline=None)

@@ -23,7 +23,9 @@ class _Writer:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.lines: list[str] = []
-        self.early, self.late, self.statistics = dict(INPUTS), {}, {}  # type: dict[str, tuple[str, ...]], ...
+        self.early: dict[str, tuple[str, ...]] = dict(INPUTS)
+        self.late: dict[str, tuple[str, ...]] = {}
+        self.statistics: dict[str, tuple[str, ...]] = {}
         self.number = 0
 
     def name(self) -> str:

@@ -359,7 +359,7 @@ def test_errors_carry_their_place_and_source() -> None:
     "Z[i] = A[i] where " + " and ".join(["i < 3"] * 5000), "Z[i] = " + "exp(" * 5000 + "1" + ")" * 5000],
     ids=["brackets", "signs", "gathers", "sum", "not", "and", "calls"])
 def test_deep_nesting_is_an_error_and_no_recursion_error(text: str) -> None:
-    with pytest.raises(NotationError, match="nested too deeply, got more than (64|100) levels; give"):
+    with pytest.raises(NotationError, match=r"nested too deeply, got more than (64|100) levels; give"):
         parse(text)
 
 
