@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from einsum_cascades.ir import Access, Call, Cascade, Einsum, Expr, Extent, Reduction, coords, unique
 from einsum_cascades.operators import REDUCTIONS, reduction_operator
-from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import Signed, product_of, ring_of, sum_of
 from einsum_cascades.rewrites.draft import Draft
 from einsum_cascades.rewrites.editing import conjunction, outermost, sum_head
@@ -111,7 +110,7 @@ class Assembly:
         """
         if not condition.is_predicate:
             raise IllegalRewriteError(f"tensor {self.line.name!r}: where its terms are present is not known as a predicate, "
-                                      f"got {expr_text(condition.expr)}; give that read a line of its own")
+                                      f"got {condition}; give that read a line of its own")
         return condition.expr
 
     def _conditions(self, term: Term) -> Conditions:

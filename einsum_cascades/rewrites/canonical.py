@@ -78,13 +78,20 @@ class Canon:
             return ("read", access.tensor, tuple(self.key(i, depth + 1) for i in access.indices), access.fill)
         if line.reduction is None and not line.reduced_ranks and line.where is None:
             return self.key(substitute(line.body, table), depth + 1)
-        reduced = [r for r in coords(line.body) if r in line.reduced_ranks]
-        reduced += [r for r in line.reduced_ranks if r not in reduced]
         # Numbered from the ranks that reductions around it have renamed, so that equal lines get equal names anywhere.
         first = 1 + max((int(r[1:]) for r in coords(access) if r.startswith("%")), default=-1)
+        return self.reduction(line, table, first, depth)
+
+    def reduction(self, line: Einsum, table: Mapping[str, Expr] | None = None, first: int = 0, depth: int = 0) -> Key:
+        """Returns the key of a line of one value, with its reduced ranks renamed and ``table`` in the place of the others."""
+        reduced = [r for r in coords(line.body) if r in line.reduced_ranks]
+        reduced += [r for r in line.reduced_ranks if r not in reduced]
         names = {r: f"%{first + i}" for i, r in enumerate(reduced)}
-        inner: dict[str, Expr] = {**table, **{r: Coord(n) for r, n in names.items()}}
-        head = (line.reduction.op, tuple(names[r] for r in line.reduction.ranks)) if line.reduction is not None else ("sum", ())
+        inner: dict[str, Expr] = {**(table or {}), **{r: Coord(n) for r, n in names.items()}}
+        # A sum that is not named is the same as one that is.
+        plain = line.reduction is None or line.reduction.op == "sum"
+        named = () if plain or line.reduction is None else tuple(sorted(names.get(r, r) for r in line.reduction.ranks))
+        head = ("sum", (), ()) if line.reduction is None or plain else (line.reduction.op, named, line.reduction.into)
         return ("line", head, tuple(names.values()), self.key(substitute(line.body, inner), depth + 1),
                 None if line.where is None else self.key(substitute(line.where, inner), depth + 1))
 

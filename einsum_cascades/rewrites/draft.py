@@ -35,7 +35,7 @@ class Draft:
             elif len(line.outputs) == 1:
                 names = bare_ranks(line.output)
                 if names is not None:
-                    self._known.setdefault(self._key(names, line.body, line.reduction, line.where), line.name)
+                    self._known.setdefault(self._key(names, line), line.name)
 
     def _note_iteration(self, line: Einsum, own: Iteration) -> None:
         """Remembers an iterative tensor of the form that :meth:`iterate` makes."""
@@ -53,12 +53,8 @@ class Draft:
         """New lines go before the line that defines a tensor."""
         self._place = next(i for i, e in enumerate(self.einsums) if any(o.tensor == tensor for o in e.outputs))
 
-    def _key(self, ranks: Iterable[str], body: Expr, reduction: Reduction | None, where: Expr | None) -> Key:
-        key = self.canon.key
-        # A sum that is not named is the same as one that is.
-        head = (reduction.op, frozenset(reduction.ranks), reduction.into) if reduction is not None and (
-            reduction.op != "sum") else None
-        return frozenset(ranks), key(body), head, None if where is None else key(where)
+    def _key(self, ranks: Iterable[str], line: Einsum) -> Key:
+        return frozenset(ranks), self.canon.reduction(line)
 
     def define(self, name: str, ranks: Iterable[str], body: Expr, reduction: Reduction | None = None,
                where: Expr | None = None) -> Access:
@@ -66,7 +62,7 @@ class Draft:
         ranks = tuple(ranks)
         if reduction is None and where is None and isinstance(body, Access) and bare_ranks(body) == ranks:
             return body
-        key = self._key(ranks, body, reduction, where)
+        key = self._key(ranks, Einsum((Access("", coordinates(ranks)),), (body,), reduction, where))
         if key in self._known:
             line = self.producers[self._known[key]]
             return Access(line.name, line.output.indices)
@@ -81,7 +77,7 @@ class Draft:
         names = bare_ranks(line.output)
         if len(line.outputs) != 1 or names is None or line.name in self.iterative:
             return None
-        known = self._known.get(self._key(names, line.body, line.reduction, line.where))
+        known = self._known.get(self._key(names, line))
         return None if known is None or known == line.name else self.producers[known].output
 
     def iterate(self, name: str, rank: str, others: tuple[str, ...], body: Callable[[str], Expr], seed: Expr | float,

@@ -13,7 +13,6 @@ from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import offset
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, Reduction, coords
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
-from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.algebra import ring_of
 from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.draft import Draft, following
@@ -59,7 +58,7 @@ def presence(draft: Draft, line: Einsum) -> Expr | None:
     opaque = next((c for c in conditions if not c.is_predicate), None)
     if opaque is not None:
         raise IllegalRewriteError(f"tensor {line.name!r}: where it is present is not known as a predicate, got "
-                                  f"{expr_text(opaque.expr)}; give that read a line of its own")
+                                  f"{opaque}; give that read a line of its own")
     return conjunction(c.expr for c in conditions)
 
 

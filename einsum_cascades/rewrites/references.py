@@ -136,13 +136,23 @@ class References:
             assert line.reduction is not None
             head = reduction_operator(line.reduction.op, self.cascade)
             if head is not None and mean_parts(head) is not None and self._covers(access, line, inner, conditions) \
-                    and self._conditions_of(access) == set(conditions):
+                    and self._conditions_of(access) == set(conditions) and self._is_over(access, line, inner, term):
                 return Reference(1, access, self._rest(deviation.outer, 1, access))
         made = self._make("C", inner, centre, conditions, term)
         rest = self._rest(deviation.outer, 1, made)
         if len(rest) == 2 and self._is_mean(deviation.outer, inner, conditions):
             rest = ()
         return Reference(1, made, rest)
+
+    def _is_over(self, access: Access, line: Einsum, inner: Expr, term: Term) -> bool:
+        """Whether a mean is over all ranks that are reduced, and no others: a bound may be over more, a mean may not."""
+        names = bare_ranks(line.output)
+        assert names is not None
+        table = dict(zip(names, access.indices, strict=True))
+        free = tuple(r for r in line.reduced_ranks if r != self.rank)
+        matched = self.draft.canon.unify(substitute(line.body, table), free, inner) or {}
+        over = {self.rank} | {r for e in matched.values() for r in coords(e)}
+        return over == {r for r in (*self.assembly.reduced, *term.ranks) if r in coords(inner)}
 
     def _is_mean(self, outer: Signed, inner: Expr, conditions: Conditions) -> bool:
         """Whether a deviation is from a sum over the rank divided by its extent, which is the mean."""

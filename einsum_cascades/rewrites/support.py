@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import bounding_rank, composite
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords
+from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.canonical import Canon, Key
 from einsum_cascades.rewrites.editing import bare_ranks, outermost, substitute
 from einsum_cascades.structure import Iteration, structure
@@ -19,14 +20,22 @@ from einsum_cascades.structure import Iteration, structure
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of presence: a predicate, or a read that has to be inside of its tensor or present in another way."""
+    """One condition of presence: a predicate, or an index or a read that decides in another way; then ``of`` names what."""
 
     expr: Expr
-    is_predicate: bool = True
+    of: str = ""
+
+    @property
+    def is_predicate(self) -> bool:
+        """Whether it can be written after ``where``."""
+        return not self.of
 
     def moved(self, table: Mapping[str, Expr]) -> Condition:
         """The condition at other coordinates."""
-        return Condition(substitute(self.expr, table), self.is_predicate)
+        return Condition(substitute(self.expr, table), self.of)
+
+    def __str__(self) -> str:
+        return f"{expr_text(self.expr)} of {self.of}" if self.of else expr_text(self.expr)
 
 
 Conditions = Mapping[Key, Condition]
@@ -44,7 +53,7 @@ class Support:
 
     def keyed(self, conditions: Iterable[Condition]) -> dict[Key, Condition]:
         """Returns conditions by their key."""
-        return {(c.is_predicate, self.canon.key(c.expr)): c for c in conditions}
+        return {(c.of, self.canon.key(c.expr)): c for c in conditions}
 
     def predicates(self, exprs: Iterable[Expr]) -> dict[Key, Condition]:
         """Returns predicates as conditions by their key."""
@@ -68,7 +77,7 @@ class Support:
             return found
         names = bare_ranks(out)
         if names is None or line.reduction is not None and line.reduction.into:
-            return found | self.keyed([Condition(access, False)])
+            return found | self.keyed([Condition(access, "what makes it")])
         table = dict(zip(names, access.indices, strict=True))
         return found | self.keyed(c.moved(table) for c in self.of_line(line).values())
 
@@ -81,7 +90,7 @@ class Support:
             rank = left.rank if isinstance(left, Coord) else names[d]
             if rank is None or accesses(index):
                 # Only this index decides whether the element exists.
-                yield Condition(Access(access.tensor, (Num(float(d)), index)), False)
+                yield Condition(index, f"dimension {d + 1} of {access.tensor}")
                 continue
             if bounding_rank(index) == rank:
                 continue

@@ -57,6 +57,22 @@ def sized(cascade: Cascade, extents: dict[str, int], tile: int) -> dict[str, int
     return known | {r: tile for r in names if r not in known and r.endswith("0")}
 
 
+def drawn(cascade: Cascade, seed: int) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+    """Extents and inputs of a cascade of statistics. Every row of the mask sees the first column: the maximum of nothing is
+    infinite, and an infinite factor is another one outside of a sum than inside."""
+    draw = np.random.default_rng(seed)
+    given = {r: n for r, n in EXTENTS.items() if r in mentioned(cascade)}
+    extents = resolve_extents(cascade, given)
+    inputs = {}
+    for tensor in structure(cascade).inputs:
+        shape = tuple(extents[str(n)] for n in structure(cascade).dimensions[tensor])
+        inputs[tensor] = draw.normal(size=shape)
+        if tensor == "Mask":
+            inputs[tensor] = (draw.random(shape) < 0.6).astype(float)
+            inputs[tensor][..., 0] = 1.0
+    return given, inputs
+
+
 def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], within: float) -> None:
     """Fails unless all outputs agree, relative to the largest value of each."""
     assert set(found) == set(wanted)
@@ -92,13 +108,7 @@ def test_statistics_of_one_pass_are_those_of_many(rng: Random, target: int) -> N
     counted = passes(made.cascade)
     assert all(int(counted[r]) <= target for r in passes(source))
     assert (made.applied == ()) == (max(int(n) for n in passes(source).values()) <= target)
-    draw = np.random.default_rng(rng.randrange(1000))
-    wanted_extents = {r: n for r, n in EXTENTS.items() if r in mentioned(source)}
-    extents = resolve_extents(source, wanted_extents)
-    inputs = {}
-    for tensor in structure(source).inputs:
-        shape = tuple(extents[str(n)] for n in structure(source).dimensions[tensor])
-        inputs[tensor] = (draw.random(shape) < 0.6).astype(float) if tensor == "Mask" else draw.normal(size=shape)
+    wanted_extents, inputs = drawn(source, rng.randrange(1000))
     wanted = run(source, inputs, wanted_extents)
     for tile in (1, 3, 10):
         assert_same(run(made.cascade, inputs, sized(made.cascade, EXTENTS, tile)), wanted, 1e-6)
@@ -126,12 +136,6 @@ def test_random_legal_rewrites_of_statistics_change_no_value(rng: Random) -> Non
     source = parse(statistics_text(rng))
     made, steps = composed(source, rng, rng.randint(1, 6))
     note(f"{to_text(source)}\n{steps}\n{to_text(made)}")
-    draw = np.random.default_rng(rng.randrange(1000))
-    wanted_extents = {r: n for r, n in EXTENTS.items() if r in mentioned(source)}
-    extents = resolve_extents(source, wanted_extents)
-    inputs = {}
-    for tensor in structure(source).inputs:
-        shape = tuple(extents[str(n)] for n in structure(source).dimensions[tensor])
-        inputs[tensor] = (draw.random(shape) < 0.6).astype(float) if tensor == "Mask" else draw.normal(size=shape)
+    wanted_extents, inputs = drawn(source, rng.randrange(1000))
     needed = {k: v for k, v in inputs.items() if k in structure(made).inputs}
     assert_same(run(made, needed, sized(made, EXTENTS, rng.randint(1, 4))), run(source, inputs, wanted_extents), 1e-6)
