@@ -75,7 +75,7 @@ class Arguments(Opening):
             definition = expanded(leaf, self.cascade)
             if definition is not None:
                 return self.additive(source, definition)
-        raise self.fail(leaf, "it mixes both inside of another operator")
+        raise self.fail(leaf, "both stand inside of an operator that does not take sums apart")
 
     def _distributed(self, source: Ring, leaf: Call) -> Split:
         left, right = leaf.args

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, coords
+from einsum_cascades.printing import expr_text
 from einsum_cascades.rewrites.editing import keeps, outermost
 from einsum_cascades.rewrites.flow import Flow
 from einsum_cascades.rewrites.legality import IllegalRewriteError
@@ -131,7 +132,7 @@ class Stages:
                 separation(self.cascade, line, self.rank, self.outer(line.name, stage))
                 return None
             except InseparableError as error:
-                return Delay(line, read, error.along, error.outer, error.why)
+                return Delay(line, read, error.along, error.outer, f"in {_short(error.mixture)} {error.why}")
             except IllegalRewriteError as error:
                 along, outer = finder.culprits(late[0])
                 return Delay(line, read, along, outer, str(error))
@@ -139,3 +140,8 @@ class Stages:
         own = structure(self.cascade).iterative
         kind = "iterates over" if any(o.tensor in own and own[o.tensor].rank == self.rank for o in line.outputs) else "keeps"
         return Delay(line, read, along, outer, f"{line.name} {kind} rank {self.rank!r}")
+
+
+def _short(expr: Expr) -> str:
+    text = expr_text(expr)
+    return text if len(text) <= 60 else text[:57] + "..."
