@@ -80,7 +80,7 @@ def one_by_one(name: str, machine: Machine, values: Mapping[str, Any], shape: Sh
 
 @pytest.mark.parametrize("name", sorted(MACHINES))
 def test_a_batch_of_large_machines_is_its_points(name: str) -> None:
-    rng, count = np.random.default_rng(7), 40
+    rng, count = np.random.default_rng(7), 24
     values = {
         "array_2d.rows": rng.integers(16, 600, count), "array_2d.cols": rng.integers(16, 600, count),
         "array_1d.lanes": rng.integers(16, 600, count), "array_1d.cycles.exp": rng.integers(1, 30, count),
@@ -101,7 +101,7 @@ def test_a_batch_of_large_machines_is_its_points(name: str) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_batch_of_small_machines_is_its_points(name: str, seed: int) -> None:
     """Sides that divide nothing, parts that are longer than their rank, buffers that are too small for a tile."""
-    rng, count = np.random.default_rng(seed), 60
+    rng, count = np.random.default_rng(seed), 30
     shape = Shape({r: int(rng.integers(1, 13)) for r in ("p", "m")} | {r: int(rng.integers(1, 4)) for r in ("e", "f")}, {"h": 2},
                   "small", 0)
     values = {"array_2d.rows": rng.integers(1, 6, count), "array_2d.cols": rng.integers(1, 6, count),
@@ -117,7 +117,7 @@ def test_a_batch_of_small_machines_is_its_points(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_batch_of_linear_layers_is_its_points(seed: int) -> None:
-    rng, count = np.random.default_rng(seed), 60
+    rng, count = np.random.default_rng(seed), 30
     shape = Shape({"m": int(rng.integers(1, 30)), "n": int(rng.integers(1, 30)), "k": int(rng.integers(1, 6))})
     values = {"array_2d.rows": rng.integers(1, 9, count), "array_2d.cols": rng.integers(1, 9, count),
               "global_buffer.bytes": rng.integers(10, 400, count)}
