@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from accelerator_sim.estimate import Estimate
+from accelerator_sim.events.inputs import CHANNEL
 from accelerator_sim.events.simulate import StageEvents
-from accelerator_sim.events.tasks import CHANNEL
 from accelerator_sim.events.trace import chrome_trace
 from reports.files import OutputError, write_file
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from accelerator_sim.capacity import spill_share
 from accelerator_sim.design import OVERFLOW, Stage
 from accelerator_sim.events.engine import Run, Task, run
-from accelerator_sim.events.tasks import CHANNEL, Inputs, StageBuilder, spilled_shares
+from accelerator_sim.events.inputs import Inputs, spilled_shares
+from accelerator_sim.events.tasks import StageBuilder
 from accelerator_sim.events.tiles import Cuts
 from accelerator_sim.plan import Plan
 
@@ -69,5 +70,3 @@ def _inputs(plan: Plan) -> Inputs:
                 if kept.spill == OVERFLOW}
     return Inputs(plan.cascade, plan.design, plan.machine, cuts, spilled_shares(plan.design, overflow))
 
-
-__all__ = ["CHANNEL", "StageEvents", "simulate_events"]

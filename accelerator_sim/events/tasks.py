@@ -6,31 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from accelerator_sim.design import OVERFLOW, Design, Kept, Stage
+from accelerator_sim.design import Kept, Stage
 from accelerator_sim.events.engine import Task
+from accelerator_sim.events.inputs import CHANNEL, MOST_TASKS, Inputs
+from accelerator_sim.events.phases import epoch_offsets
 from accelerator_sim.events.tiles import Cuts, Range, parts_of, ranks_of, values_in
-from accelerator_sim.machine import Machine
 from einsum_cascades.errors import DesignError
-from einsum_cascades.indices import affine
-from einsum_cascades.ir import Access, Call, Cascade, Expr, accesses, children
+from einsum_cascades.ir import Access, Call, Expr, accesses, children
 from einsum_cascades.mapping import Nest
 from einsum_cascades.structure import structure
-
-CHANNEL = "dram"
-MOST_TASKS = 400_000
-"""Tasks of one simulation: more take too long."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the simulator is given: the same as the analytic path, with the sizes of parts and ``spilled`` shares (by nest and
-    tensor) as numbers."""
-
-    cascade: Cascade
-    design: Design
-    machine: Machine
-    cuts: Cuts
-    spilled: Mapping[tuple[int, str], float]
 
 
 @dataclass
@@ -81,7 +65,7 @@ class StageBuilder:
         self.tiles: dict[tuple[int, str], _Tile] = {}
         self.barrier: list[int] = []
         self.phase_of = {e: k for k, p in enumerate(stage.schedule.phases) for e in p.einsums}
-        self.offsets = self._offsets() if self.phase_of else {}
+        self.offsets = epoch_offsets(inputs.cascade, stage.schedule, self.names) if self.phase_of else {}
 
     # --- what stays the same ---
 
@@ -400,39 +384,6 @@ class StageBuilder:
         access = self.found.producers[tensor].output
         self._transfer("write", self._values_of(access, tile.key[1]) * (1 - share), tensor, epoch, list(tile.users))
 
-    # --- typed phases ---
-
-    def _offsets(self) -> dict[str, int]:
-        """The epochs by which an Einsum runs behind the first of its epoch, so that what it needs was made in an earlier phase."""
-        offsets = dict.fromkeys(self.names, 0)
-        order = {name: (self.phase_of[name], self.stage.schedule.phases[self.phase_of[name]].einsums.index(name))
-                 for name in self.names}
-        for _ in self.names:
-            for name in self.names:
-                for access in self.einsums[name].reads:
-                    producer = self.found.producers.get(access.tensor)
-                    if producer is None or producer.name not in order or producer.name == name or self._earlier(access):
-                        continue
-                    behind = offsets[producer.name] + (1 if self._too_soon(producer.name, name, order) else 0)
-                    offsets[name] = max(offsets[name], behind)
-        return offsets
-
-    def _too_soon(self, producer: str, consumer: str, order: Mapping[str, tuple[int, int]]) -> bool:
-        first, second = order[producer], order[consumer]
-        if first[0] != second[0]:
-            return second[0] < first[0]
-        # In one phase, an Einsum may follow another that stands before it.
-        return second[1] < first[1]
-
-    def _earlier(self, access: Access) -> bool:
-        iteration = self.found.iterative.get(access.tensor)
-        if iteration is None:
-            return False
-        form = affine(access.indices[iteration.dimension])
-        if form is None or not form.coordinates:
-            return False
-        return form.constant == 0 if iteration.step > 0 else form.constant > 0
-
 
 def _operators(expr: Expr) -> Iterator[str]:
     """The operators of an expression that work on values."""
@@ -444,15 +395,3 @@ def _operators(expr: Expr) -> Iterator[str]:
 
 def _clipped(here: Range, cuts: Cuts, rank: str) -> Range:
     return here[0], min(here[1], cuts.extents[rank])
-
-
-def spilled_shares(design: Design, overflow: Mapping[tuple[int, str], float]) -> dict[tuple[int, str], float]:
-    """Returns the spilled share of each kept tensor by nest; those that depend on what is left are given."""
-    found: dict[tuple[int, str], float] = {}
-    for number, binding in enumerate(design.bindings):
-        for kepts in binding.kept.values():
-            for kept in kepts:
-                share = overflow.get((number, kept.tensor), 0.0) if kept.spill == OVERFLOW else float(kept.spill)
-                if share:
-                    found[number, kept.tensor] = share
-    return found
