@@ -1,4 +1,4 @@
-"""Rewrites: cascades into equal cascades, from the algebra that the operators declare, and the search that combines them.
+"""Rewrites of cascades into equal ones, from the algebra that the operators declare, and the search that combines them.
 
 docs/rewrites.md tells each rewrite with an example and its condition. ``registry`` has them by name.
 """
@@ -24,8 +24,8 @@ __all__ = ["IllegalRewriteError", "NoRewriteError", "Rewriting", "apply", "rewri
 class Rewriting:
     """A derived cascade, the steps that led to it (none where the target was met already), and what both cost.
 
-    ``before`` and ``after`` are the analyses of the given and of the derived cascade: numbers where the extents decide them,
-    formulas elsewhere.
+    ``before`` and ``after`` are the analyses of the given and of the derived cascade: numbers where the extents decide
+    them, formulas elsewhere.
     """
 
     source: Cascade
@@ -58,8 +58,8 @@ def rewrite(cascade: Cascade, passes: int = 1, over: str | None = None,
     """Returns an equal cascade that needs at most ``passes`` sweeps of a rank, with the fewest operations.
 
     ``over`` is that rank; without it every rank of the given cascade is to reach the target, a partitioned one as its
-    composite. ``extents`` decide between derivations and make the counts numbers; those of ranks that the cascade gains (a
-    tile ``m0``) may be given too.
+    composite. ``extents`` decide between derivations and make the counts numbers; those of ranks that the cascade gains
+    (a tile ``m0``) may be given too.
 
     Raises: NoRewriteError where no legal sequence of rewrites reaches it, with the read that forces the pass;
     UnknownNameError for a rank that the cascade does not have; ExtentError for extents that do not fit.
@@ -72,7 +72,8 @@ def rewrite(cascade: Cascade, passes: int = 1, over: str | None = None,
 
 
 def apply(cascade: Cascade, name: str, *site: str, extents: Mapping[str, int] | None = None) -> Rewriting:
-    """Returns the cascade after one rewrite at a site: a tensor, a rank, or both; without one, at the first where it is legal.
+    """Returns the cascade after one rewrite at a site: a tensor, a rank, or both; without one, at the first where it is
+    legal.
 
     Raises: IllegalRewriteError where it is not legal; UnknownNameError for a rewrite that does not exist.
     """
@@ -82,8 +83,8 @@ def apply(cascade: Cascade, name: str, *site: str, extents: Mapping[str, int] | 
     if not site:
         found = next(iter(rewriting.sites(cascade)), None)
         if found is None:
-            raise IllegalRewriteError(f"rewrite {name!r}: it is legal nowhere in {cascade.name}, got no site; give one to see why, as "
-                                      f"in {name}:TENSOR")
+            raise IllegalRewriteError(f"rewrite {name!r}: it is legal nowhere in {cascade.name}, got no site; give "
+                                      f"one to see why, as in {name}:TENSOR")
         site = found
     made = rewriting.at(cascade, site)
     return _rewriting(cascade, made, (Step(name, " over ".join(site)),), extents or {})

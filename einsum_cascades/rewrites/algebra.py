@@ -43,8 +43,8 @@ def ring_of(combine: str, cascade: Cascade | None = None) -> Ring | None:
     users = tuple(o.name for o in cascade.operators) if cascade is not None else ()
     for name in (*MAPS, *users):
         product = map_operator(name, cascade)
-        if product is not None and name != combine and product.arity == 2 and product.associative and product.commutative \
-                and product.identity is not None and product.distributes_over(combine, 0) \
+        if product is not None and name != combine and product.arity == 2 and product.associative \
+                and product.commutative and product.identity is not None and product.distributes_over(combine, 0) \
                 and product.distributes_over(combine, 1):
             return Ring(combine, own.inverse, name, product.inverse, own.identity, product.identity)
     return None
@@ -120,13 +120,15 @@ def negation(ring: Ring) -> str | None:
     return next((name for name, m in MAPS.items() if m.factor == -1.0), None) if ring.sub is not None else None
 
 
-def flat(expr: Expr, forward: str, backward: str | None, cascade: Cascade | None, sign: int = 1) -> list[tuple[int, Expr]]:
+def flat(expr: Expr, forward: str, backward: str | None, cascade: Cascade | None,
+         sign: int = 1) -> list[tuple[int, Expr]]:
     """Returns the parts of nested applications of a map, its inverse, and maps that negate, with their signs."""
     if isinstance(expr, Call):
         if expr.op == forward and len(expr.args) == 2:
-            return flat(expr.args[0], forward, backward, cascade, sign) + flat(expr.args[1], forward, backward, cascade, sign)
+            return [part for a in expr.args for part in flat(a, forward, backward, cascade, sign)]
         if backward is not None and expr.op == backward:
-            return flat(expr.args[0], forward, backward, cascade, sign) + flat(expr.args[1], forward, backward, cascade, -sign)
+            above, below = expr.args
+            return flat(above, forward, backward, cascade, sign) + flat(below, forward, backward, cascade, -sign)
         own = map_operator(expr.op, cascade)
         if own is not None and backward is not None and negates(own, forward):
             return flat(expr.args[0], forward, backward, cascade, -sign)
@@ -146,7 +148,8 @@ def expanded(call: Call, cascade: Cascade | None) -> Expr | None:
 
 
 def whole_power(operator: MapOperator, args: Sequence[Expr], product: str) -> int:
-    """Returns how often a map combines its first operand with itself by ``product``, 0 where it is no whole power of it."""
+    """Returns how often a map combines its first operand with itself by ``product``, 0 where it is no whole power of
+    it."""
     if operator.power_of != product:
         return 0
     if operator.power > 0:
@@ -168,7 +171,8 @@ def nonnegative(expr: Expr, producers: Mapping[str, Einsum], cascade: Cascade | 
             return True
         case Access(tensor=tensor, fill=fill):
             line = producers.get(tensor)
-            return (fill is None or fill >= 0) and depth > 0 and line is not None and _line(line, producers, cascade, depth - 1)
+            return line is not None and depth > 0 and (fill is None or fill >= 0) \
+                and _line(line, producers, cascade, depth - 1)
         case Call(op=op, args=args):
             found = map_operator(op, cascade)
             if found is None:

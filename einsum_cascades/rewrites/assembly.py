@@ -55,7 +55,8 @@ class Assembly:
 
     # --- inner reductions ---
 
-    def numerator(self, term: Term, mixtures: tuple[Expr, ...], name: str, keep: frozenset[str] = frozenset()) -> Summand:
+    def numerator(self, term: Term, mixtures: tuple[Expr, ...], name: str,
+                  keep: frozenset[str] = frozenset()) -> Summand:
         """Adds the reduction of a term's inner factors and mixtures, and returns it with the factors outside.
 
         It keeps the reduced ranks that those factors know, and those in ``keep``.
@@ -109,8 +110,8 @@ class Assembly:
         Raises: IllegalRewriteError where it is none.
         """
         if not condition.is_predicate:
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: where its terms are present is not known as a predicate, "
-                                      f"got {condition}; give that read a line of its own")
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: where its terms are present is not known as a "
+                                      f"predicate, got {condition}; give that read a line of its own")
         return condition.expr
 
     def _conditions(self, term: Term) -> Conditions:
@@ -124,8 +125,9 @@ class Assembly:
         Raises: IllegalRewriteError where it does not, or where not all of them are present.
         """
         if any(set(coords(c.expr)) & set(absent) for c in conditions.values()):
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {absent[0]!r}, but where it is "
-                                      f"present does, got a predicate on it; give the term a line of its own")
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on rank {absent[0]!r}, but "
+                                      "where it is present does, got a predicate on it; give the term a line of its "
+                                      "own")
         head = reduction_operator(self.parts.reduction, self.draft.cascade)
         if head is not None and head.idempotent:
             return ()
@@ -136,11 +138,12 @@ class Assembly:
         """The reduction that counts what this one adds up."""
         found = next((n for n, r in REDUCTIONS.items() if r.merged_by == self.parts.reduction), None)
         if found is None:
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on every rank that is reduced, got it "
-                                      f"inside of {self.parts.reduction!r}; give it a line of its own")
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a term does not depend on every rank that is "
+                                      f"reduced, got it inside of {self.parts.reduction!r}; give it a line of its own")
         return found
 
-    def _number_of(self, term: Term, outside: list[tuple[int, Expr]], gone: tuple[str, ...], kept: tuple[str, ...]) -> Summand:
+    def _number_of(self, term: Term, outside: list[tuple[int, Expr]], gone: tuple[str, ...],
+                   kept: tuple[str, ...]) -> Summand:
         """A term without inner factors, added up: as often as it is present."""
         conditions = self._conditions(term)
         moving = tuple(r for r in gone if any(r in coords(c.expr) for c in conditions.values()))
@@ -182,8 +185,9 @@ class Assembly:
         for _, factor in factors:
             loose = [k for k in self.draft.support.of(factor) if k not in self.own and k not in self.present]
             if loose:
-                raise IllegalRewriteError(f"tensor {self.line.name!r}: a factor that may be absent cannot leave the reduction, got "
-                                          f"it in {self.line.name}; filter the line as the factor is filtered")
+                raise IllegalRewriteError(f"tensor {self.line.name!r}: a factor that may be absent cannot leave the "
+                                          f"reduction, got it in {self.line.name}; filter the line as the factor is "
+                                          "filtered")
 
     # --- the line itself ---
 

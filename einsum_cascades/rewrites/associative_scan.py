@@ -6,9 +6,9 @@
     (PH[i,n], SH[i,n]) = lin[k] (A[k,n], B[k,n]) where k <= i
     VH[i,n] = PH[i,n] * H0[n] + SH[i,n]
 
-Legal for a recurrence that goes forward, is not filtered, and whose step is linear with a coefficient that does not depend on
-the state and does not mix its elements (a diagonal one): composition of such steps is associative. A step that applies an
-associative map (a running maximum) becomes the prefix reduction of that map.
+Legal for a recurrence that goes forward, is not filtered, and whose step is linear with a coefficient that does not
+depend on the state and does not mix its elements (a diagonal one): composition of such steps is associative. A step
+that applies an associative map (a running maximum) becomes the prefix reduction of that map.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def associative_scan(cascade: Cascade, tensor: str) -> Cascade:
     """
     made = recurrence(cascade, tensor)
     if tensor in structure(cascade).outputs:
-        raise IllegalRewriteError(f"tensor {tensor!r}: all of its slots are an output, got it to replace; read the slots that are "
-                                  f"wanted")
+        raise IllegalRewriteError(f"tensor {tensor!r}: all of its slots are an output, got it to replace; read the "
+                                  "slots that are wanted")
     if made.rank not in coords(made.added) and made.rank not in coords(made.coefficient or made.added):
-        raise IllegalRewriteError(f"tensor {tensor!r}: its step is the same at every coordinate, got no read along {made.rank!r}; "
-                                  f"nothing would say how long the scan is")
+        raise IllegalRewriteError(f"tensor {tensor!r}: its step is the same at every coordinate, got no read along "
+                                  f"{made.rank!r}; nothing would say how long the scan is")
     if made.coefficient is not None:
         cascade = _with_composition(cascade)
     draft = Draft(cascade)
@@ -56,8 +56,8 @@ def associative_scan(cascade: Cascade, tensor: str) -> Cascade:
             return access
         kind = slot_of(access, made)
         if kind is None or access.fill is not None:
-            raise IllegalRewriteError(f"tensor {tensor!r}: another slot than the one before or after a step is read, got such a read; "
-                                      f"read H[i], H[i+1] or the last")
+            raise IllegalRewriteError(f"tensor {tensor!r}: another slot than the one before or after a step is read, "
+                                      "got such a read; read H[i], H[i+1] or the last")
         others = [i for d, i in enumerate(access.indices) if d != made.dimension]
         found = value("after" if kind == "last" else kind)
         last: Expr = Call("sub", (Extent(made.rank.upper()), Num(1.0)))
@@ -81,15 +81,16 @@ def _scan(draft: Draft, made: Recurrence, kind: str) -> Access:
     ranks = (made.rank, *made.ranks)
 
     def at_earlier(expr: Expr, prefix: str) -> Expr:
-        # A step that is no read at bare ranks gets a line: it is computed once for each coordinate, and the earlier rank is as long
-        # as the iteration.
+        # A step that is no read at bare ranks gets a line: it is computed once for each coordinate, and the earlier
+        # rank is as long as the iteration.
         own = tuple(r for r in ranks if r in coords(expr))
         if not isinstance(expr, Num) and (not isinstance(expr, Access) or bare_ranks(expr) is None):
             expr = draft.define(prefix + name, own, expr)
         return substitute(expr, {made.rank: Coord(earlier)})
 
     if made.coefficient is None:
-        prefix = draft.define("S" + name, ranks, at_earlier(made.added, "B"), Reduction(made.reduction, (earlier,)), guard)
+        head_of = Reduction(made.reduction, (earlier,))
+        prefix = draft.define("S" + name, ranks, at_earlier(made.added, "B"), head_of, guard)
         head = reduction_operator(made.reduction, draft.cascade)
         assert head is not None
         body: Expr = prefix if made.seed == Num(head.identity[0]) else Call(str(head.combine), (made.seed, prefix))

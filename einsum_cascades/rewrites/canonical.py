@@ -83,7 +83,8 @@ class Canon:
         return self.reduction(line, table, first, depth)
 
     def reduction(self, line: Einsum, table: Mapping[str, Expr] | None = None, first: int = 0, depth: int = 0) -> Key:
-        """Returns the key of a line of one value, with its reduced ranks renamed and ``table`` in the place of the others."""
+        """Returns the key of a line of one value, with its reduced ranks renamed and ``table`` in the place of the
+        others."""
         reduced = [r for r in coords(line.body) if r in line.reduced_ranks]
         reduced += [r for r in line.reduced_ranks if r not in reduced]
         names = {r: f"%{first + i}" for i, r in enumerate(reduced)}
@@ -96,7 +97,8 @@ class Canon:
                 None if line.where is None else self.key(substitute(line.where, inner), depth + 1))
 
     def _table(self, line: Einsum, access: Access) -> dict[str, Expr] | None:
-        if len(line.outputs) != 1 or access.tensor in self.iterative or line.reduction is not None and line.reduction.into:
+        populates = line.reduction is not None and bool(line.reduction.into)
+        if len(line.outputs) != 1 or access.tensor in self.iterative or populates:
             return None
         names = bare_ranks(line.output)
         return None if names is None else dict(zip(names, access.indices, strict=True))

@@ -6,10 +6,10 @@
     RSD[m1+1,p] = LSD[m1,p] + RSD[m1,p] * exp(RM[m1,p] - RM[m1+1,p])
     SD[p]       = RSD[M1,p]
 
-Legal for a sum of a product of what is known in the sweep with mixtures that are closed under a change of reference: maps that
-are declared homomorphisms from sums to products, f(s - r') = f(s - r) * f(r - r'), about a running bound of s (so that neither
-factor exceeds 1), and powers of deviations, (x - r')**k = sum over j of C(k,j) (r - r')**(k-j) (x - r)**j, about any running
-value. Moments below the k-th are carried too; the first about a running mean is 0.
+Legal for a sum of a product of what is known in the sweep with mixtures that are closed under a change of reference:
+maps that are declared homomorphisms from sums to products, f(s - r') = f(s - r) * f(r - r'), about a running bound of s
+(so that neither factor exceeds 1), and powers of deviations, (x - r')**k = sum over j of C(k,j) (r - r')**(k-j) (x -
+r)**j, about any running value. Moments below the k-th are carried too; the first about a running mean is 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from einsum_cascades.rewrites.assembly import Assembly, missing
 from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.draft import Draft, following
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates, reductions, substitute, sum_head
-from einsum_cascades.rewrites.iterate import elements, presence
+from einsum_cascades.rewrites.iterate import elements, moved_mean, presence, step_elements
 from einsum_cascades.rewrites.legality import IllegalRewriteError
 from einsum_cascades.rewrites.separation import Separation, separation
 from einsum_cascades.rewrites.terms import Deviation, Phase
@@ -38,7 +38,8 @@ NAME = "carry"
 
 
 def carry(cascade: Cascade, tensor: str, rank: str, references: frozenset[str] | None = None) -> Cascade:
-    """Returns the cascade with a sum over ``rank`` carried about the running references that it reads the last slots of.
+    """Returns the cascade with a sum over ``rank`` carried about the running references that it reads the last slots
+    of.
 
     ``references`` names the iterative tensors that are such; without it, all that iterate over the rank.
 
@@ -56,9 +57,9 @@ def carry(cascade: Cascade, tensor: str, rank: str, references: frozenset[str] |
     parts = separation(cascade, line, rank, is_outer, multiply_out=False)
     if parts.is_mean or parts.wrappers or len(parts.terms) != 1 or parts.terms[0].outer or not parts.mixes \
             or parts.terms[0].sign < 0 or parts.terms[0].ranks:
-        raise IllegalRewriteError(f"tensor {tensor!r}: it is no sum of one product about running references over {rank!r}, got "
-                                  f"{len(parts.terms)} term{'s' if len(parts.terms) != 1 else ''}; defer its factors and rebase "
-                                  f"it first")
+        raise IllegalRewriteError(f"tensor {tensor!r}: it is no sum of one product about running references over "
+                                  f"{rank!r}, got {len(parts.terms)} term{'s' if len(parts.terms) != 1 else ''}; "
+                                  "defer its factors and rebase it first")
     draft = Draft(cascade)
     draft.begin(tensor)
     made = _Carry(draft, parts, rank)
@@ -110,7 +111,8 @@ class _Carry:
         assert isinstance(reference, Access)
         if not set(coords(reference)) <= set(self.ranks):
             raise IllegalRewriteError(f"tensor {self.line.name!r}: it reduces ranks of its reference, got "
-                                      f"{reference.tensor!r} with {', '.join(coords(reference))}; keep them, and reduce them after")
+                                      f"{reference.tensor!r} with {', '.join(coords(reference))}; keep them, and "
+                                      "reduce them after")
         return _Mixture(parts, -sign, reference, own[reference.tensor].dimension)
 
     def _check_bound(self, mixture: _Mixture) -> None:
@@ -130,8 +132,8 @@ class _Carry:
             wanted = inner if upper else sum_of(ring, ((-1, inner),))
             if (mixture.sign * side > 0) == upper and self._covers(body, where, wanted, mixture):
                 return
-        raise IllegalRewriteError(f"tensor {self.line.name!r}: {phase.op!r} is not about a running bound of its operand, got "
-                                  f"{mixture.reference.tensor!r}; rebase it on the running maximum first")
+        raise IllegalRewriteError(f"tensor {self.line.name!r}: {phase.op!r} is not about a running bound of its "
+                                  f"operand, got {mixture.reference.tensor!r}; rebase it on the running maximum first")
 
     def _running_bound(self, tensor: str) -> tuple[str, Expr, Expr | None] | None:
         """Of a running value R[r+1] = op(R[r], x): the reduction of op, x, and where x is taken."""
@@ -226,28 +228,36 @@ class _Carry:
     def _is_running_mean(self, mixture: _Mixture) -> bool:
         line = self.draft.producers[mixture.reference.tensor]
         ring = self.parts.ring
+        # It has to be what makes a mean iterative: the same expression of the same parts.
+        before = Access(line.name, (Coord(self.rank), *line.output.indices[1:]))
         match line.body:
-            case Call(op=op, args=(Access() as total, number)) if op == ring.div:
+            case Call(args=(_, Call(args=(Call(args=(step, _)), number)))):
                 pass
             case _:
                 return False
+        added = step_elements(self.draft, self.line, self.rank)
         known = elements(self.draft, self.line, self.rank, following(self.rank))
-        return self._is_running(total, "", mixture) and (
-            isinstance(number, Access) and self._is_running(number, self.parts.reduction, mixture)
-            or known is not None and self.draft.canon.same(number, known))
+        if known is None or added is None or not self.draft.canon.same(number, known):
+            bound = self._running_bound(number.tensor) if isinstance(number, Access) else None
+            if bound is None or bound[0] != self.parts.reduction \
+                    or not self._adds_up(bound[1], self.parts.reduction, mixture):
+                return False
+            added = bound[1]
+        wanted = moved_mean(ring, before, step, added, number)
+        return self._adds_up(step, "", mixture) and self.draft.canon.same(line.body, wanted)
 
-    def _is_running(self, access: Access, merged_by: str, mixture: _Mixture) -> bool:
-        """Whether a tensor is the running sum of what deviates, or the running count of it."""
+    def _adds_up(self, step: Expr, merged_by: str, mixture: _Mixture) -> bool:
+        """Whether a step is the sum of what deviates over the other ranks, or (merged by it) the number of that."""
         deviation = mixture.parts
         assert isinstance(deviation, Deviation)
-        bound = self._running_bound(access.tensor)
-        if bound is None or bound[0] != self.parts.reduction or not isinstance(bound[1], Access):
-            return False
-        local = self.draft.producers[bound[1].tensor]
+        inner = sum_of(self.parts.ring, deviation.inner)
+        local = self.draft.producers.get(step.tensor) if isinstance(step, Access) else None
+        if local is None or {self.rank} == set(self.line.reduced_ranks):
+            return not merged_by and self._covers(step, None, inner, mixture)
         head = REDUCTIONS.get(local.reduction.op if local.reduction is not None else "sum")
         return head is not None and head.merged_by == merged_by \
             and {self.rank, *local.reduced_ranks} == set(self.line.reduced_ranks) \
-            and self._covers(bound[1], None, sum_of(self.parts.ring, deviation.inner), mixture)
+            and self._covers(step, None, inner, mixture)
 
     def _local(self, powers: tuple[int, ...], ranks: tuple[str, ...]) -> Expr:
         """Returns what one coordinate of the rank adds: the sum over the other ranks, about the reference after it."""
@@ -273,7 +283,8 @@ class _Carry:
         others = tuple(r for r in line.reduced_ranks if r != self.rank)
         if not factors:
             counting = next(n for n, r in REDUCTIONS.items() if r.merged_by == self.parts.reduction)
-            return self._reduced(name, self.assembly.witness(self.line.reduced_ranks, self.assembly.present), guards, others, counting, ranks)
+            witness = self.assembly.witness(line.reduced_ranks, self.assembly.present)
+            return self._reduced(name, witness, guards, others, counting, ranks)
         inside = [f for f in factors if set(coords(f[1])) & set(others)]
         outside = [f for f in factors if f not in inside] if inside else []
         body = product_of(ring, inside or factors)
@@ -287,8 +298,8 @@ class _Carry:
         """What a moment counts for along ranks that it does not depend on: each of their elements."""
         missing = tuple(r for r in others if r not in mentioned)
         if any(set(coords(c.expr)) & set(missing) for c in self.assembly.present.values()):
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: a moment does not depend on rank {missing[0]!r}, but where it is "
-                                      f"present does, got a predicate on it; give it a line of its own")
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a moment does not depend on rank {missing[0]!r}, "
+                                      "but where it is present does, got a predicate on it; give it a line of its own")
         return [(1, Extent(r.upper())) for r in missing]
 
     def _reduced(self, name: str, body: Expr, guards: Sequence[Expr], others: tuple[str, ...], op: str,
@@ -299,13 +310,13 @@ class _Carry:
         self._check_steps({*draft.support.of(body), *draft.support.predicates(rest)})
         if not others:
             if op != self.parts.reduction:
-                raise IllegalRewriteError(f"tensor {self.line.name!r}: elements are counted one by one, got rank {self.rank!r} "
-                                          f"alone; partition the rank first")
+                raise IllegalRewriteError(f"tensor {self.line.name!r}: elements are counted one by one, got rank "
+                                          f"{self.rank!r} alone; partition the rank first")
             return draft.define(name, ranks, body, None, conjunction(rest))
         others = tuple(r for r in others if r in {s for e in (body, *rest) for s in coords(e)})
         if not others:
-            raise IllegalRewriteError(f"tensor {self.line.name!r}: a moment depends on none of the ranks that it is summed over, got "
-                                      f"{expr_text(body)}; give it a line of its own")
+            raise IllegalRewriteError(f"tensor {self.line.name!r}: a moment depends on none of the ranks that it is "
+                                      f"summed over, got {expr_text(body)}; give it a line of its own")
         head = sum_head(body, others) if op == "sum" else Reduction(op, others)
         return draft.define(name, ranks, body, head, conjunction(rest))
 
@@ -313,16 +324,19 @@ class _Carry:
         """Where a step adds nothing at all, the sum is not corrected: no reference may move there."""
         ranks = {self.rank, *self.ranks}
         known = {**self.assembly.present, **self.assembly.own, **self.draft.support.predicates(self.term.guards)}
-        still = {k for k in conditions if k in known and self.rank in coords(known[k].expr) and set(coords(known[k].expr)) <= ranks}
+        along = {k: set(coords(known[k].expr)) for k in conditions if k in known}
+        still = {k for k, mentioned in along.items() if self.rank in mentioned and mentioned <= ranks}
         for mixture in (*self.phases, *self.deviations):
             if still - self._still(mixture):
-                raise IllegalRewriteError(f"tensor {self.line.name!r}: a step that adds nothing would miss a correction, got a "
-                                          f"predicate that {mixture.reference.tensor!r} does not have; filter both alike")
+                raise IllegalRewriteError(f"tensor {self.line.name!r}: a step that adds nothing would miss a "
+                                          f"correction, got a predicate that {mixture.reference.tensor!r} does not "
+                                          "have; filter both alike")
 
     def _still(self, mixture: _Mixture) -> set[Key]:
         """The conditions under which a reference moves, in the line's ranks."""
         line = self.draft.producers[mixture.reference.tensor]
-        table = {i.rank: mixture.reference.indices[d] for d, i in enumerate(line.output.indices) if isinstance(i, Coord)}
+        table = {i.rank: mixture.reference.indices[d] for d, i in enumerate(line.output.indices)
+                 if isinstance(i, Coord)}
         found = self.draft.support.of_terms(line)
         for access in line.reads:
             inner = self.draft.producers.get(access.tensor)

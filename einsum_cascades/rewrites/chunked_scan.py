@@ -9,10 +9,10 @@
     KH[i1+1,n,f] = KH[i1,n,f] * DH[i1] + SH[i1,n,f]                              # between chunks
     TY[i1,i0,f]  = IY[i1,i0,f] + OY[i1,i0,f] * FH[i1,i0]                         # OY = C * KH[i1]
 
-which is the state-space duality of Mamba-2. Legal for a recurrence whose step is linear and diagonal, with a coefficient that
-does not depend on the ranks that its readers sum over: with one that does, the decay could not leave the product of matrices.
-Readers are sums of products of the state after the step; its last slot may be read too. A coefficient that a declared
-homomorphism makes of a sum (exp(d)) is multiplied up as that of the sum.
+which is the state-space duality of Mamba-2. Legal for a recurrence whose step is linear and diagonal, with a
+coefficient that does not depend on the ranks that its readers sum over: with one that does, the decay could not leave
+the product of matrices. Readers are sums of products of the state after the step; its last slot may be read too. A
+coefficient that a declared homomorphism makes of a sum (exp(d)) is multiplied up as that of the sum.
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ def chunked_scan(cascade: Cascade, tensor: str) -> Cascade:
         made = replace(made, coefficient=Num(1.0))
     if made.coefficient is None or tensor in structure(cascade).outputs:
         raise IllegalRewriteError(f"tensor {tensor!r}: it is no linear recurrence that other lines read, got one by "
-                                  f"{made.reduction!r} or an output; use the associative scan, or read the slots that are wanted")
+                                  f"{made.reduction!r} or an output; use the associative scan, or read the slots that "
+                                  "are wanted")
     if made.coefficient == Num(0.0):
-        raise IllegalRewriteError(f"tensor {tensor!r}: a step does not depend on the one before, got a coefficient of 0; there is no "
-                                  f"state to carry")
+        raise IllegalRewriteError(f"tensor {tensor!r}: a step does not depend on the one before, got a coefficient of "
+                                  "0; there is no state to carry")
     result = _Chunks(cascade, made).made()
     outer, inner = parts_of(made.rank)
     if structure(result).composites.get(made.rank) != (outer, inner):
-        raise IllegalRewriteError(f"rank {made.rank!r}: nothing is read at {outer}*{inner.upper()} + {inner}, got no tensor along the "
-                                  f"whole rank; its extent would be lost")
+        raise IllegalRewriteError(f"rank {made.rank!r}: nothing is read at {outer}*{inner.upper()} + {inner}, got no "
+                                  "tensor along the whole rank; its extent would be lost")
     return result
 
 
@@ -67,8 +68,8 @@ class _Chunks:
         self.outer, self.inner = parts_of(made.rank)
         for part in (self.outer, self.inner):
             if part in self.draft.names.ranks:
-                raise IllegalRewriteError(f"rank {made.rank!r}: its part {part!r} has a name that is taken, got another rank "
-                                          f"{part!r}; rename that rank")
+                raise IllegalRewriteError(f"rank {made.rank!r}: its part {part!r} has a name that is taken, got "
+                                          f"another rank {part!r}; rename that rank")
         self.draft.names.ranks |= {self.outer, self.inner}
         self.earlier, self.between = (self.draft.names.rank(made.rank + suffix) for suffix in ("j", "k"))
         ring = ring_of(str(REDUCTIONS["sum"].combine), cascade)
@@ -100,25 +101,26 @@ class _Chunks:
                 self.draft.begin(reader.name)
                 lines[reader.name] = self._reader(reader, carry)
             else:
-                raise IllegalRewriteError(f"tensor {tensor!r}: {reader.name!r} reads another slot than the one after a step or the "
-                                          f"last, got such a read; write it with H[i+1]")
+                raise IllegalRewriteError(f"tensor {tensor!r}: {reader.name!r} reads another slot than the one after "
+                                          "a step or the last, got such a read; write it with H[i+1]")
         if any(a.tensor == tensor for s in self.cascade.inits if s.name != tensor for a in s.reads):
-            raise IllegalRewriteError(f"tensor {tensor!r}: a seed reads it, got another recurrence that begins with it; give that its "
-                                      f"last slot by a line")
+            raise IllegalRewriteError(f"tensor {tensor!r}: a seed reads it, got another recurrence that begins with "
+                                      "it; give that its last slot by a line")
         return edited(self.cascade, (lines.get(e.name, e) for e in self.draft.einsums if e.name != tensor),
                       (s for s in self.draft.inits if s.name != tensor))
 
     # --- decays ---
 
     def _product(self, name: str, ranks: tuple[str, ...], guards: tuple[Expr, ...]) -> Factors:
-        """The product of coefficients at positions ``between`` of the chunk that meet the guards; none where all are 1."""
+        """The product of coefficients at positions ``between`` that meet the guards; none where all are 1."""
         made, draft, ring = self.recurrence, self.draft, self.ring
         assert made.coefficient is not None
         if made.coefficient == Num(ring.one):
             return []
         coefficient = self._written(made.coefficient)
         operator = map_operator(coefficient.op, self.cascade) if isinstance(coefficient, Call) else None
-        turned = next((h for h in operator.homomorphisms if h.target == ring.mul), None) if operator is not None else None
+        known = operator.homomorphisms if operator is not None else ()
+        turned = next((h for h in known if h.target == ring.mul), None)
         total = reduction_by(turned.source, self.cascade) if turned is not None else None
         every = unique((*ranks, *self.decays))
         if total is not None and isinstance(coefficient, Call):
@@ -140,7 +142,7 @@ class _Chunks:
         return expr
 
     def _step(self, prefix: str, expr: Expr) -> Expr:
-        """A read of an expression at position ``between``, from a line that holds it for every position of each chunk."""
+        """A read of an expression at position ``between``, from a line that holds it for every position."""
         rank = self.recurrence.rank
         # A coefficient that is the same in every step counts as often as there are steps.
         bound = None if rank in coords(expr) else Call("lt", (self.index(self.inner), Extent(rank.upper())))
@@ -153,7 +155,8 @@ class _Chunks:
         return flat(self.recurrence.added, self.ring.mul, self.ring.div, self.cascade)
 
     def _earlier(self, factor: Expr) -> Expr:
-        """A factor at position ``earlier``: a read of a line that holds it for every position, so that both are as long."""
+        """A factor at position ``earlier``: a read of a line that holds it for every position, so that both are as
+        long."""
         rank = self.recurrence.rank
         if rank not in coords(factor):
             return factor
@@ -167,8 +170,8 @@ class _Chunks:
     def _carry(self) -> str:
         made, draft, ring = self.recurrence, self.draft, self.ring
         if made.added == Num(ring.zero):
-            raise IllegalRewriteError(f"tensor {self.name!r}: nothing is added to its state, got a product alone; use the associative "
-                                      f"scan")
+            raise IllegalRewriteError(f"tensor {self.name!r}: nothing is added to its state, got a product alone; use "
+                                      "the associative scan")
         after = Call("lt", (Coord(self.inner), Coord(self.between)))
         to_end = self._product("E" + self.name, (self.outer, self.inner), (after,))
         whole = self._product("D" + self.name, (self.outer,), ())
@@ -194,18 +197,23 @@ class _Chunks:
         states = [f for s, f in factors if isinstance(f, Access) and f.tensor == self.name and s > 0]
         names = bare_ranks(reader.output)
         summed = reader.reduced_ranks
-        if len(states) != 1 or sum(a.tensor == self.name for a in reader.reads) != 1 or names is None or reader.where is not None \
-                or reader.reduction is not None and reader.reduction.op != "sum" or not summed or made.rank not in names:
-            raise IllegalRewriteError(f"tensor {reader.name!r}: it is no sum of products of {self.name!r} over its other ranks, got "
-                                      f"another line; give the product with {self.name!r} a line of its own")
+        named = reader.reduction is not None and reader.reduction.op != "sum"
+        if len(states) != 1 or sum(a.tensor == self.name for a in reader.reads) != 1 or names is None \
+                or reader.where is not None or named or not summed or made.rank not in names:
+            raise IllegalRewriteError(f"tensor {reader.name!r}: it is no sum of products of {self.name!r} over its "
+                                      f"other ranks, got another line; give the product with {self.name!r} a line of "
+                                      "its own")
         if Support(self.cascade, Canon(self.cascade)).of_terms(reader):
-            raise IllegalRewriteError(f"tensor {reader.name!r}: it may be absent, got a condition; read {self.name!r} unfiltered")
+            raise IllegalRewriteError(f"tensor {reader.name!r}: it may be absent, got a condition; read {self.name!r} "
+                                      "unfiltered")
         indices = [i for d, i in enumerate(states[0].indices) if d != made.dimension]
         inside = dict(zip(made.ranks, indices, strict=True))
         decays = {r for d in self.decays for r in coords(inside[d])}
         if decays & set(summed):
-            raise IllegalRewriteError(f"tensor {reader.name!r}: it sums over {', '.join(sorted(decays & set(summed)))}, which the "
-                                      f"coefficient of {self.name!r} depends on, got a decay inside of the sum; use the associative scan")
+            raise IllegalRewriteError(f"tensor {reader.name!r}: it sums over "
+                                      f"{', '.join(sorted(decays & set(summed)))}, which the coefficient of "
+                                      f"{self.name!r} depends on, got a decay inside of the sum; use the associative "
+                                      "scan")
         outside = [(s, f) for s, f in factors if f is not states[0]]
         ranks = (self.outer, self.inner, *(r for r in names if r != made.rank))
         near = self._near(reader, outside, inside, summed, ranks)
@@ -229,8 +237,8 @@ class _Chunks:
         # The ranks that are summed: first those of the product of matrices, with the factors that know them.
         known = {r for _, f in (*added, *readout) for r in coords(f)}
         if not set(summed) <= known:
-            raise IllegalRewriteError(f"tensor {reader.name!r}: it sums over a rank that no factor of the step knows, got "
-                                      f"{', '.join(summed)}; give the sum a line of its own")
+            raise IllegalRewriteError(f"tensor {reader.name!r}: it sums over a rank that no factor of the step knows, "
+                                      f"got {', '.join(summed)}; give the sum a line of its own")
         product = [(s, f) for s, f in (*readout, *added) if set(coords(f)) & set(summed)]
         rest = [(s, f) for s, f in (*added, *readout) if not set(coords(f)) & set(summed)]
         body = product_of(ring, product)

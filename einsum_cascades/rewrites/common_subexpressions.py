@@ -1,9 +1,10 @@
 """Computes once what several lines compute, and what does not change along all ranks of a line.
 
-``D[p] = S[p] * exp(G[p] - H[p]); O[p,f] = N[p,f] * exp(G[p] - H[p])`` becomes ``X[p] = exp(G[p] - H[p])`` and two reads of it.
+``D[p] = S[p] * exp(G[p] - H[p]); O[p,f] = N[p,f] * exp(G[p] - H[p])`` becomes ``X[p] = exp(G[p] - H[p])`` and two reads
+of it.
 
-Always legal: a line of its own is present wherever the lines that read it are. Only lines that are named are searched, so that
-what was written stays as it was; lines that say the same are made one.
+Always legal: a line of its own is present wherever the lines that read it are. Only lines that are named are searched,
+so that what was written stays as it was; lines that say the same are made one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NAME = "common-subexpressions"
 
 
 def share(cascade: Cascade, lines: Iterable[str] | None = None) -> Cascade:
-    """Returns the cascade with repeated and invariant expressions of some lines (all by default) on lines of their own."""
+    """Returns the cascade with repeated and invariant expressions of some lines (all by default) on their own lines."""
     chosen = set(lines) if lines is not None else {e.name for e in cascade.einsums}
     while True:
         found = next(_repeated(cascade, chosen), None)
@@ -107,7 +108,8 @@ def _merged(cascade: Cascade, table: dict[str, Access]) -> Cascade:
 
     def changed(line: Einsum) -> Einsum:
         return map_reads(line, place)
-    return edited(cascade, (changed(e) for e in cascade.einsums if e.name not in table), (changed(e) for e in cascade.inits))
+    return edited(cascade, (changed(e) for e in cascade.einsums if e.name not in table),
+                  (changed(e) for e in cascade.inits))
 
 
 def apply(cascade: Cascade) -> Cascade:

@@ -41,8 +41,8 @@ class Draft:
         """Remembers an iterative tensor of the form that :meth:`iterate` makes."""
         seeds = [s for s in self.inits if any(o.tensor == line.name for o in s.outputs)]
         others = bare_ranks(Access("", line.output.indices[1:]))
-        if own.dimension != 0 or own.step != 1 or len(seeds) != 1 or bare_ranks(Access("", seeds[0].output.indices[1:])) != others or others is None \
-                or len(line.outputs) != 1 or line.reduced_ranks:
+        if own.dimension != 0 or own.step != 1 or len(seeds) != 1 or others is None or len(line.outputs) != 1 \
+                or line.reduced_ranks or bare_ranks(Access("", seeds[0].output.indices[1:])) != others:
             return
         body = replace_reads(line.body, lambda a: replace(a, tensor="") if a.tensor == line.name else a)
         key = (own.rank, others, self.canon.key(body), self.canon.key(seeds[0].body),
@@ -84,11 +84,13 @@ class Draft:
                 where: Expr | None = None) -> str:
         """Adds a tensor that iterates over ``rank`` (its first dimension) and returns its name.
 
-        ``body`` gives its right side from that name; slot 0 holds ``seed``. An iteration that says the same is read instead.
+        ``body`` gives its right side from that name; slot 0 holds ``seed``. An iteration that says the same is read
+        instead.
         """
         rest = coordinates(others)
         start = Num(float(seed)) if isinstance(seed, (int, float)) else seed
-        key = (rank, others, self.canon.key(body("")), self.canon.key(start), None if where is None else self.canon.key(where))
+        filtered = None if where is None else self.canon.key(where)
+        key = (rank, others, self.canon.key(body("")), self.canon.key(start), filtered)
         if key in self._known:
             return self._known[key]
         fresh = self._known[key] = self.names.tensor(name)

@@ -15,7 +15,6 @@ from einsum_cascades.ir import (
     Expr,
     Extent,
     Reduction,
-    accesses,
     coords,
     kept_coords,
     transform,
@@ -100,19 +99,15 @@ def bare_ranks(out: Access) -> tuple[str, ...] | None:
     return names if len(names) == len(out.indices) and len(set(names)) == len(names) else None
 
 
-def whole_reads(einsum: Einsum) -> Iterator[Access]:
-    """Yields the outermost accesses of an Einsum's bodies: the values that it computes with."""
-    for body in einsum.bodies:
-        yield from outermost(body)
-
 
 def ends_with(line: Einsum, rank: str) -> bool:
-    """Returns whether a value of a line is absent beyond a rank's end because each of its bodies reads along the rank."""
+    """Returns whether a value of a line is absent beyond a rank's end: each of its bodies reads along the rank."""
     return all(any(a.fill is None and Coord(rank) in a.indices for a in outermost(body)) for body in line.bodies)
 
 
 def is_renameable(line: Einsum, rank: str) -> bool:
-    """Returns whether a rank may have another name: every index that mentions it is the rank, which so keeps its extent."""
+    """Returns whether a rank may have another name: every index that mentions it is the rank, which so keeps its
+    extent."""
     return all(rank not in coords(index) or index == Coord(rank) for access in line.reads for index in access.indices)
 
 
@@ -146,8 +141,8 @@ def edited(cascade: Cascade, einsums: Iterable[Einsum], inits: Iterable[Einsum] 
     found = outputs(bare)
     extra = next((t for t in found if t not in wanted), None)
     if extra is not None:
-        raise IllegalRewriteError(f"tensor {extra!r}: nothing reads it any more, got it in a tuple with tensors that are needed; it "
-                                  f"would become an output")
+        raise IllegalRewriteError(f"tensor {extra!r}: nothing reads it any more, got it in a tuple with tensors that "
+                                  "are needed; it would become an output")
     declared = tuple(t for t in wanted if t not in found or t in cascade.declared_outputs)
     sizes = tuple(s for s in cascade.extents if s[0] in named or s[0] in composites(bare))
     return replace_lines(bare, lines, seeds, declared, bare.dtypes, bare.devices, sizes) if declared or sizes else bare
@@ -189,10 +184,6 @@ def needed(einsums: tuple[Einsum, ...], inits: tuple[Einsum, ...],
     return (tuple(e for e in einsums if any(o.tensor in reached for o in e.outputs)),
             tuple(s for s in inits if any(o.tensor in reached for o in s.outputs)))
 
-
-def tensors_of(expr: Expr) -> frozenset[str]:
-    """Returns the tensors that an expression reads."""
-    return frozenset(a.tensor for a in accesses(expr))
 
 
 def keeps(out: Access, rank: str) -> bool:

@@ -1,8 +1,8 @@
 """What a value needs along one rank: which tensors an Einsum visits, and what had to be swept before it can run.
 
-Along rank r, an Einsum *visits* X if it reads, at indices that mention r, X or a tensor that keeps r and derives from X.
-A value without r *comes after* the tensors that were visited along r to compute it. An Einsum that reads a value which
-comes after a tensor that it visits itself needs a sweep of its own, unless a rewrite takes the value out of it.
+Along rank r, an Einsum *visits* X if it reads, at indices that mention r, X or a tensor that keeps r and derives from
+X. A value without r *comes after* the tensors that were visited along r to compute it. An Einsum that reads a value
+which comes after a tensor that it visits itself needs a sweep of its own, unless a rewrite takes the value out of it.
 """
 
 from __future__ import annotations

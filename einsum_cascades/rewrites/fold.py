@@ -2,9 +2,9 @@
 
 ``A[p,m] = SN[p,m] / SD[p]; AV[p,f] = A[p,m] * V[m,f]`` becomes ``AV[p,f] = SN[p,m] / SD[p] * V[m,f]``.
 
-Legal for a plain map that is no output and no recurrence, read at ranks or at a fixed slot, outside of indices and without a
-fill. Its predicate moves along. A map is computed wherever it is read: what is read more than once is not folded, unless it is
-a copy.
+Legal for a plain map that is no output and no recurrence, read at ranks or at a fixed slot, outside of indices and
+without a fill. Its predicate moves along. A map is computed wherever it is read: what is read more than once is not
+folded, unless it is a copy.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ def fold(cascade: Cascade, tensor: str) -> Cascade:
     line = found.producers.get(tensor)
     if line is None or line.reduction is not None or line.reduced_ranks or len(line.outputs) != 1 \
             or tensor in found.iterative or bare_ranks(line.output) is None:
-        raise IllegalRewriteError(f"tensor {tensor!r}: it is no plain map, got a reduction, a recurrence or a tuple; fold maps only")
+        raise IllegalRewriteError(f"tensor {tensor!r}: it is no plain map, got a reduction, a recurrence or a tuple; "
+                                  "fold maps only")
     if tensor in found.outputs:
-        raise IllegalRewriteError(f"tensor {tensor!r}: it is an output, got it to fold; fold tensors that nobody asks for")
+        raise IllegalRewriteError(f"tensor {tensor!r}: it is an output, got it to fold; fold tensors that nobody asks "
+                                  "for")
     if not all(ends_with(line, r) for r in line.output_ranks):
-        raise IllegalRewriteError(f"tensor {tensor!r}: nothing else says how long its ranks are, got a line without such reads; "
-                                  f"fold another tensor")
-    return edited(cascade, (_into(e, line) for e in cascade.einsums if e is not line), (_into(e, line) for e in cascade.inits))
+        raise IllegalRewriteError(f"tensor {tensor!r}: nothing else says how long its ranks are, got a line without "
+                                  "such reads; fold another tensor")
+    return edited(cascade, (_into(e, line) for e in cascade.einsums if e is not line),
+                  (_into(e, line) for e in cascade.inits))
 
 
 def _into(reader: Einsum, line: Einsum) -> Einsum:
@@ -72,8 +75,8 @@ def _into(reader: Einsum, line: Einsum) -> Einsum:
 
     where = transform(reader.where, place) if reader.where is not None else None
     if guards and where is not None:
-        raise IllegalRewriteError(f"tensor {tensor!r}: it is filtered and read in a predicate of {reader.name!r}, got both; fold "
-                                  f"another tensor")
+        raise IllegalRewriteError(f"tensor {tensor!r}: it is filtered and read in a predicate of {reader.name!r}, got "
+                                  "both; fold another tensor")
     made = replace(reader, bodies=tuple(transform(b, place) for b in reader.bodies), where=where)
     return replace(made, where=conjunction((*conjuncts(made.where), *guards)))
 
@@ -100,7 +103,8 @@ def fold_copies(cascade: Cascade) -> Cascade:
         def place(access: Access) -> Access:
             line = copies.get(access.tensor)
             names = bare_ranks(line.output) if line is not None else None
-            if line is None or names is None or access.fill is not None or not all(_is_simple(i) for i in access.indices):
+            if line is None or names is None or access.fill is not None \
+                    or not all(_is_simple(i) for i in access.indices):
                 return access
             table = dict(zip(names, access.indices, strict=True))
             guards.extend(substitute(c, table) for c in conjuncts(line.where))

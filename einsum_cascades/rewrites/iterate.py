@@ -1,10 +1,12 @@
 """Makes a reduction iterative: the value over a rank becomes the last one of a running value.
 
-``GM[p] = max[m1] LGM[m1,p]`` becomes ``init RGM[0,p] = -inf; RGM[m1+1,p] = max(RGM[m1,p], LGM[m1,p]); GM[p] = RGM[M1,p]``.
+``GM[p] = max[m1] LGM[m1,p]`` becomes ``init RGM[0,p] = -inf; RGM[m1+1,p] = max(RGM[m1,p], LGM[m1,p]); GM[p] =
+RGM[M1,p]``.
 
-Legal for a reduction that is declared associative and whose partial results are combined by a map; one that is not commutative
-goes over one rank alone. A mean is the running sum divided by the running count. A prefix reduction, whose predicate keeps the
-rank up to a kept one (``m <= p``), reads the running value at that coordinate.
+Legal for a reduction that is declared associative and whose partial results are combined by a map; one that is not
+commutative goes over one rank alone. A mean moves by what a step adds, less what the mean so far would add, over the
+number of elements. A prefix reduction, whose predicate keeps the rank up to a kept one (``m <= p``), reads the running
+value at that coordinate.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import offset
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, Reduction, coords
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
-from einsum_cascades.rewrites.algebra import ring_of
+from einsum_cascades.rewrites.algebra import Ring, ring_of
 from einsum_cascades.rewrites.canonical import Key
 from einsum_cascades.rewrites.draft import Draft, following
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, coordinates, reductions
@@ -27,7 +29,8 @@ NAME = "iterate"
 
 
 def iterate(cascade: Cascade, tensor: str, rank: str) -> Cascade:
-    """Returns the cascade with a reduction over ``rank`` as an iteration; other reduced ranks are reduced locally first.
+    """Returns the cascade with a reduction over ``rank`` as an iteration; other reduced ranks are reduced locally
+    first.
 
     Raises: IllegalRewriteError where the reduction has no running value.
     """
@@ -75,17 +78,19 @@ class Running:
         """
         name = line.reduction.op if line.reduction is not None else "sum"
         head = reduction_operator(name, self.draft.cascade)
-        if head is None or self.rank not in line.reduced_ranks or len(line.outputs) != 1 or bare_ranks(line.output) is None \
-                or head.arity != 1:
-            raise IllegalRewriteError(f"tensor {line.name!r}: it is no plain reduction over rank {self.rank!r}, got {name!r} over "
-                                      f"{', '.join(line.reduced_ranks) or 'nothing'}; choose another tensor")
+        if head is None or self.rank not in line.reduced_ranks or len(line.outputs) != 1 \
+                or bare_ranks(line.output) is None or head.arity != 1:
+            raise IllegalRewriteError(f"tensor {line.name!r}: it is no plain reduction over rank {self.rank!r}, got "
+                                      f"{name!r} over {', '.join(line.reduced_ranks) or 'nothing'}; choose another "
+                                      "tensor")
         if mean_parts(head) is not None:
             return self._mean(line, ranks)
         merge = reduction_operator(head.merged_by or name, self.draft.cascade)
-        combine = map_operator(merge.combine, self.draft.cascade) if merge is not None and merge.combine is not None else None
+        has = merge is not None and merge.combine is not None
+        combine = map_operator(str(merge.combine), self.draft.cascade) if merge is not None and has else None
         if merge is None or combine is None or not merge.associative:
-            raise IllegalRewriteError(f"reduction {name!r}: no map combines its partial results, got it for {line.name!r}; only "
-                                      f"such a reduction has a running value")
+            raise IllegalRewriteError(f"reduction {name!r}: no map combines its partial results, got it for "
+                                      f"{line.name!r}; only such a reduction has a running value")
         step = self._step(line, ranks)
         return self.running("R" + line.name, ranks, combine.name, step, merge.identity[0]), ranks
 
@@ -105,53 +110,79 @@ class Running:
             return Einsum(line.outputs, (part,))
         head = reduction_operator(line.reduction.op if line.reduction is not None else "sum", self.draft.cascade)
         if head is not None and head.merged_by:
-            raise IllegalRewriteError(f"tensor {line.name!r}: elements are counted one by one, got rank {self.rank!r} alone; "
-                                      f"partition the rank first")
+            raise IllegalRewriteError(f"tensor {line.name!r}: elements are counted one by one, got rank {self.rank!r} "
+                                      "alone; partition the rank first")
         return Einsum(line.outputs, (line.body,), None, conjunction(c for c in conjuncts(line.where) if c not in keep))
 
     def _mean(self, line: Einsum, ranks: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """Adds a running mean: what a step adds moves it by its difference from the mean so far.
+
+        Source: Welford, Note on a method for calculating corrected sums of squares and products, Technometrics 4
+        (1962).
+        """
         assert line.reduction is not None
         head = REDUCTIONS[line.reduction.op]
         parts = mean_parts(head)
         assert parts is not None
         ring = ring_of(str(REDUCTIONS[parts[0]].combine))
         assert ring is not None
-        assert ring.div is not None
+
+        def part(prefix: str, op: str) -> Einsum:
+            assert line.reduction is not None
+            return Einsum((Access(prefix + line.name, line.output.indices),), line.bodies,
+                          Reduction(op, line.reduction.ranks), line.where)
+        step = self._step(part("S", parts[0]), ranks)
         after = following(self.rank)
-        values: list[Expr] = []
-        for prefix, op in zip(("S", "C"), parts, strict=True):
-            number = elements(self.draft, line, self.rank, after) if op == parts[1] else None
-            if number is None:
-                part = Einsum((Access(prefix + line.name, line.output.indices),), line.bodies,
-                              Reduction(op, line.reduction.ranks), line.where)
-                number = Access(self.reduction(part, ranks)[0], (after, *coordinates(ranks)))
-            values.append(number)
-        body = Call(ring.div, (values[0], values[1]))
-        return self.draft.iterate("R" + line.name, self.rank, ranks, lambda _: body, head.identity[0]), ranks
+        number, added = elements(self.draft, line, self.rank, after), step_elements(self.draft, line, self.rank)
+        if number is None or added is None:
+            counted = part("C", parts[1])
+            number = Access(self.reduction(counted, ranks)[0], (after, *coordinates(ranks)))
+            added = self._step(counted, ranks).body
+        total, count = number, added
+        return self.draft.iterate("R" + line.name, self.rank, ranks, lambda fresh: moved_mean(
+            ring, Access(fresh, (Coord(self.rank), *coordinates(ranks))), step.body, count, total),
+            head.identity[0], step.where), ranks
+
+
+def moved_mean(ring: Ring, before: Expr, step: Expr, added: Expr, number: Expr) -> Expr:
+    """Returns ``before + (step - added * before) / number``: the mean of ``number`` elements, the last ``added`` of
+    which add up to ``step``."""
+    assert ring.sub is not None
+    assert ring.div is not None
+    scaled = before if added == Num(ring.one) else Call(ring.mul, (added, before))
+    return Call(ring.add, (before, Call(ring.div, (Call(ring.sub, (step, scaled)), number))))
+
+
+def step_elements(draft: Draft, line: Einsum, rank: str) -> Expr | None:
+    """Returns how many elements one step of ``rank`` has, where all are present; else None. The last tile may be a
+    part."""
+    return _number(draft, line, rank, None)
 
 
 def elements(draft: Draft, line: Einsum, rank: str, slot: Expr) -> Expr | None:
-    """Returns how many elements a reduction has had before a slot of ``rank``, where all are present; else None.
+    """Returns how many elements a reduction has had before a slot of ``rank``, where all are present; else None."""
+    return _number(draft, line, rank, slot)
 
-    Of a rank in tiles, the tiles before the slot are whole ones, up to the end of the rank.
-    """
+
+def _number(draft: Draft, line: Einsum, rank: str, slot: Expr | None) -> Expr | None:
     composites = structure(draft.cascade).composites
-    name, inner = next(((n, parts[1]) for n, parts in composites.items() if parts[0] == rank and len(parts) == 2), (rank, None))
-    tiled = inner is not None and inner in line.reduced_ranks
+    pairs = ((n, parts[1]) for n, parts in composites.items() if parts[0] == rank and len(parts) == 2)
+    name, inner = next(pairs, (rank, rank))
     end: dict[Key, Condition] = {}
-    number = slot
-    if tiled and inner is not None:
-        tile = Extent(inner.upper())
-        whole = Call("add", (Call("mul", (Coord(rank), tile)), Coord(inner)))
-        end = draft.support.predicates([Call("lt", (whole, Extent(name.upper())))])
-        number = Call("mul", (slot, tile))
-        if slot != Coord(rank):
-            number = Call("min", (number, Extent(name.upper())))
+    number = slot or Num(1.0)
+    if inner != rank and inner in line.reduced_ranks:
+        tile, whole = Extent(inner.upper()), Extent(name.upper())
+        before = Call("mul", (Coord(rank), tile))
+        end = draft.support.predicates([Call("lt", (Call("add", (before, Coord(inner))), whole))])
+        if slot is None:
+            number = Call("min", (tile, Call("sub", (whole, before))))
+        else:
+            number = before if slot == Coord(rank) else Call("min", (Call("mul", (slot, tile)), whole))
     if not draft.support.of_terms(line).keys() <= end.keys():
         return None
     for other in line.reduced_ranks:
-        if other != rank and not (tiled and other == inner):
-            number = Call("mul", (number, Extent(other.upper())))
+        if other not in (rank, inner):
+            number = Extent(other.upper()) if number == Num(1.0) else Call("mul", (number, Extent(other.upper())))
     return number
 
 

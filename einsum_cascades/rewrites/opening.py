@@ -1,4 +1,5 @@
-"""What an expression reads along a rank, and what of it is known only after a sweep: tensors that derive from that are opened."""
+"""What an expression reads along a rank, and what of it is known only after a sweep: tensors that derive from that are
+opened."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class InseparableError(IllegalRewriteError):
 class Opening:
     """Tells inner from outer reads along ``rank`` for one Einsum; ``is_outer`` tells the reads to be freed of."""
 
-    def __init__(self, cascade: Cascade, rank: str, is_outer: Callable[[Access], bool], taken: tuple[str, ...] = ()) -> None:
+    def __init__(self, cascade: Cascade, rank: str, is_outer: Callable[[Access], bool],
+                 taken: tuple[str, ...] = ()) -> None:
         self.cascade, self.rank, self.is_outer = cascade, rank, is_outer
         found = structure(cascade)
         self.producers, self.iterative = found.producers, found.iterative
@@ -97,7 +99,7 @@ class Opening:
         return along, outer
 
     def opened(self, access: Access, combine: str | None) -> tuple[Expr, tuple[str, ...], tuple[Expr, ...]]:
-        """Returns the definition of a tensor at a read: its body, the ranks that it sums (by ``combine``), its guards."""
+        """Returns a tensor's definition at a read: its body, the ranks that it reduces by ``combine``, its guards."""
         line = self.producers[access.tensor]
         names = bare_ranks(line.output)
         if len(line.outputs) != 1 or names is None or access.tensor in self.iterative or access.fill is not None:
@@ -109,7 +111,8 @@ class Opening:
         if reduced:
             head = reduction_operator(line.reduction.op if line.reduction else "sum", self.cascade)
             plain = head is not None and not (line.reduction and line.reduction.into) and head.combine is not None
-            if not plain or head is None or head.combine != combine or line.summed_ranks and head.name != "sum" and line.reduction:
+            both = bool(line.summed_ranks and line.reduction) and head is not None and head.name != "sum"
+            if not plain or head is None or head.combine != combine or both:
                 raise self.fail(access, "a reduction over other ranks stands between")
         made = []
         for r in reduced:

@@ -1,11 +1,12 @@
 """Partitions a rank: ``m`` becomes ``m1*M0 + m0``, with an outer rank ``m1`` over tiles and an inner one ``m0``.
 
-``QK[p,m] = Q[p,e] * K[m,e]`` becomes ``QK[p,m1,m0] = Q[p,e] * K[m1*M0 + m0, e]``. The tile need not divide the rank: what lies
-beyond its end is absent, because K is, or because a predicate ``m1*M0 + m0 < M`` says so.
+``QK[p,m] = Q[p,e] * K[m,e]`` becomes ``QK[p,m1,m0] = Q[p,e] * K[m1*M0 + m0, e]``. The tile need not divide the rank:
+what lies beyond its end is absent, because K is, or because a predicate ``m1*M0 + m0 < M`` says so.
 
-Legal where no rank has the names of the parts and the rank is no device. An Einsum whose result the rest of the cascade needs
-along the whole rank (an output, a recurrence over it, a read at another coordinate, a populate) keeps it; what then reads its
-result in tiles reads it at ``m1*M0 + m0``. Reductions must be declared commutative where they go over both parts.
+Legal where no rank has the names of the parts and the rank is no device. An Einsum whose result the rest of the cascade
+needs along the whole rank (an output, a recurrence over it, a read at another coordinate, a populate) keeps it; what
+then reads its result in tiles reads it at ``m1*M0 + m0``. Reductions must be declared commutative where they go over
+both parts.
 """
 
 from __future__ import annotations
@@ -49,20 +50,21 @@ def partition(cascade: Cascade, rank: str) -> Cascade:
     found = structure(cascade)
     outer, inner = parts_of(rank)
     if rank not in found.ranks:
-        raise IllegalRewriteError(f"rank {rank!r}: the cascade does not iterate it, got {', '.join(found.ranks)}; choose one of "
-                                  f"them")
+        raise IllegalRewriteError(f"rank {rank!r}: the cascade does not iterate it, got {', '.join(found.ranks)}; "
+                                  "choose one of them")
     for name in (outer, inner):
         if name in Names(cascade).ranks:
-            raise IllegalRewriteError(f"rank {rank!r}: its part {name!r} has a name that is taken, got another rank {name!r}; "
-                                      f"rename that rank")
+            raise IllegalRewriteError(f"rank {rank!r}: its part {name!r} has a name that is taken, got another rank "
+                                      f"{name!r}; rename that rank")
     if rank in cascade.devices:
-        raise IllegalRewriteError(f"rank {rank!r}: its coordinates are devices, got 'device {rank}'; partition another rank")
+        raise IllegalRewriteError(f"rank {rank!r}: its coordinates are devices, got 'device {rank}'; partition "
+                                  "another rank")
     for copies in (False, True):
         made = _Partition(cascade, rank, copies=copies).made()
         if structure(made).composites.get(rank) == (outer, inner):
             return made
-    raise IllegalRewriteError(f"rank {rank!r}: nothing is read at {outer}*{inner.upper()} + {inner}, got no tensor along the whole "
-                              f"rank; its extent would be lost")
+    raise IllegalRewriteError(f"rank {rank!r}: nothing is read at {outer}*{inner.upper()} + {inner}, got no tensor "
+                              "along the whole rank; its extent would be lost")
 
 
 class _Partition:
@@ -71,7 +73,8 @@ class _Partition:
     def __init__(self, cascade: Cascade, rank: str, *, copies: bool) -> None:
         self.cascade, self.rank, self.copies = cascade, rank, copies
         self.outer, self.inner = parts_of(rank)
-        self.index: Expr = Call("add", (Call("mul", (Coord(self.outer), Extent(self.inner.upper()))), Coord(self.inner)))
+        before = Call("mul", (Coord(self.outer), Extent(self.inner.upper())))
+        self.index: Expr = Call("add", (before, Coord(self.inner)))
         self.cascade = cascade = self._with_copies(cascade)
         self.found = structure(cascade)
         self.whole = self._whole()
@@ -81,9 +84,11 @@ class _Partition:
 
     def made(self) -> Cascade:
         einsums = tuple(self._line(e) for e in self.cascade.einsums)
-        inits = tuple(e if e.name in self.whole or self.rank not in e.ranks else self._moved(e) for e in self.cascade.inits)
+        inits = tuple(e if e.name in self.whole or self.rank not in e.ranks else self._moved(e)
+                      for e in self.cascade.inits)
         cascade = self.cascade
-        return replace_lines(cascade, einsums, inits, cascade.declared_outputs, cascade.dtypes, cascade.devices, cascade.extents)
+        return replace_lines(cascade, einsums, inits, cascade.declared_outputs, cascade.dtypes, cascade.devices,
+                             cascade.extents)
 
     def _with_copies(self, cascade: Cascade) -> Cascade:
         """Gives reads whose index would be no linear one any more (``K[g*T + t]``) a line that copies them first."""
@@ -95,14 +100,18 @@ class _Partition:
             draft.begin(line.name)
             return draft.define("B" + access.tensor, coords(access), access)
 
-        lines = [line if self._is_copy(line) else map_right_side(line, lambda e, at=line: replace_reads(  # type: ignore[misc]
-            e, lambda a: copied(at, a))) for line in cascade.einsums]
+        def with_copies(line: Einsum) -> Einsum:
+            return line if self._is_copy(line) else map_right_side(line, lambda e: replace_reads(
+                e, lambda a: copied(line, a)))
+
+        lines = [with_copies(line) for line in cascade.einsums]
         table = {line.name: line for line in lines}
         return edited(cascade, (table.get(line.name, line) for line in draft.einsums))
 
     @staticmethod
     def _is_copy(line: Einsum) -> bool:
-        return isinstance(line.body, Access) and len(line.bodies) == 1 and line.reduction is None and not line.reduced_ranks
+        return isinstance(line.body, Access) and len(line.bodies) == 1 and line.reduction is None \
+            and not line.reduced_ranks
 
     # --- what keeps the whole rank ---
 
@@ -195,7 +204,8 @@ class _Partition:
 
     def _moved(self, line: Einsum) -> Einsum:
         made = map_right_side(line, self._expr)
-        outputs = tuple(replace(o, indices=tuple(x for i in o.indices for x in self._left_index(i))) for o in line.outputs)
+        outputs = tuple(replace(o, indices=tuple(x for i in o.indices for x in self._left_index(i)))
+                        for o in line.outputs)
         head = line.reduction
         if head is not None and self.rank in head.ranks:
             names = tuple(x for r in head.ranks for x in ((self.outer, self.inner) if r == self.rank else (r,)))

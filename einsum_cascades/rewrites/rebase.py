@@ -1,11 +1,11 @@
 """Rebases mixtures on a reference: exponentials on a running maximum's last value, deviations on the mean.
 
-``T[p] = sum[m] exp(S[p,m] - L[p]) * V[m]`` with any L becomes ``M[p] = max[m] S[p,m]; N[p] = sum[m] exp(S[p,m] - M[p]) * V[m];
-T[p] = N[p] * exp(M[p] - L[p])``.
+``T[p] = sum[m] exp(S[p,m] - L[p]) * V[m]`` with any L becomes ``M[p] = max[m] S[p,m]; N[p] = sum[m] exp(S[p,m] - M[p])
+* V[m]; T[p] = N[p] * exp(M[p] - L[p])``.
 
-Legal for a map that is declared a homomorphism from sums to products, and monotone, so that the maximum bounds it: the map
-is never split into exp(S) / exp(L), which would overflow. Powers of a deviation x - L are rebased on the mean of x, since
-polynomials are closed under translation: (x - L)**2 = (x - C)**2 + 2 (x - C) (C - L) + (C - L)**2.
+Legal for a map that is declared a homomorphism from sums to products, and monotone, so that the maximum bounds it: the
+map is never split into exp(S) / exp(L), which would overflow. Powers of a deviation x - L are rebased on the mean of x,
+since polynomials are closed under translation: (x - L)**2 = (x - C)**2 + 2 (x - C) (C - L) + (C - L)**2.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def rebase(cascade: Cascade, tensor: str, rank: str, is_outer: Callable[[Access]
            only_if_needed: bool = False) -> Cascade:
     """Returns the cascade with the mixtures of a reduction over ``rank`` about references that bound or centre them.
 
-    ``only_if_needed`` is whether a reduction with factors to defer, and references that bound it already, is refused too.
+    ``only_if_needed`` is whether a reduction with factors to defer, and references that bound it already, is refused
+    too.
 
     Raises: IllegalRewriteError where it has none, or all are about such references already.
     """
@@ -44,7 +45,8 @@ def rebase(cascade: Cascade, tensor: str, rank: str, is_outer: Callable[[Access]
     made = Rebasing(Assembly(draft, parts))
     if not parts.mixes or not (made.changes or parts.defers and not only_if_needed):
         raise IllegalRewriteError(f"tensor {tensor!r}: nothing is to be rebased along {rank!r}, got "
-                                  f"{'references that bound it already' if parts.mixes else 'no mixture'}; choose another tensor")
+                                  f"{'references that bound it already' if parts.mixes else 'no mixture'}; choose "
+                                  "another tensor")
     made.assembly.finish(made.summands)
     return draft.finish()
 

@@ -1,11 +1,11 @@
-"""Recurrences taken apart: a state that follows from the one before by a coefficient and an input, or by a reduction."""
+"""Recurrences taken apart: a state that follows from the one before by a coefficient and an input, or by a map."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from einsum_cascades.indices import offset
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses
 from einsum_cascades.operators import REDUCTIONS, map_operator
 from einsum_cascades.rewrites.algebra import Ring, negates, product_of, reduction_by, ring_of, sum_of
 from einsum_cascades.rewrites.canonical import Canon
@@ -44,20 +44,21 @@ def recurrence(cascade: Cascade, tensor: str) -> Recurrence:
     found = structure(cascade)
     own, line = found.iterative.get(tensor), found.producers.get(tensor)
     if own is None or line is None or own.step != 1 or len(line.outputs) != 1 or line.reduced_ranks or line.reduction:
-        raise IllegalRewriteError(f"tensor {tensor!r}: it is no recurrence of one value that goes forward, got another line; choose "
-                                  f"an iterative tensor")
+        raise IllegalRewriteError(f"tensor {tensor!r}: it is no recurrence of one value that goes forward, got "
+                                  "another line; choose an iterative tensor")
     (seed,) = found.seeds[tensor]
     ranks = tuple(i.rank for d, i in enumerate(line.output.indices) if d != own.dimension and isinstance(i, Coord))
     if len(ranks) != len(line.output.indices) - 1 or seed.where is not None or seed.reduced_ranks:
-        raise IllegalRewriteError(f"tensor {tensor!r}: its state or its seed is filtered or scattered, got such a line; write it over "
-                                  f"bare ranks")
+        raise IllegalRewriteError(f"tensor {tensor!r}: its state or its seed is filtered or scattered, got such a "
+                                  "line; write it over bare ranks")
     names = [i.rank if isinstance(i, Coord) else "" for d, i in enumerate(seed.output.indices) if d != own.dimension]
     from einsum_cascades.rewrites.editing import substitute
     start = substitute(seed.body, {n: Coord(r) for n, r in zip(names, ranks, strict=True)})
     made = Recurrence(line, own.rank, own.dimension, ranks, start, None, line.body, "sum")
     state = made.at(Coord(own.rank))
     if Support(cascade, Canon(cascade)).of_terms(line):
-        raise IllegalRewriteError(f"tensor {tensor!r}: a step of it may be absent, got a predicate; a filtered step cannot be composed")
+        raise IllegalRewriteError(f"tensor {tensor!r}: a step of it may be absent, got a predicate; a filtered step "
+                                  "cannot be composed")
     if isinstance(line.body, Call) and len(line.body.args) == 2 and state in line.body.args:
         name = reduction_by(line.body.op, cascade)
         rest = line.body.args[1] if line.body.args[0] == state else line.body.args[0]
@@ -69,8 +70,8 @@ def recurrence(cascade: Cascade, tensor: str) -> Recurrence:
     coefficient, added = _affine(cascade, line.body, state, ring)
     for part in (coefficient, added):
         if _depends(cascade, part, tensor):
-            raise IllegalRewriteError(f"tensor {tensor!r}: its coefficient or its input depends on the state, got another read of it; "
-                                      f"only a linear, diagonal recurrence can be composed")
+            raise IllegalRewriteError(f"tensor {tensor!r}: its coefficient or its input depends on the state, got "
+                                      "another read of it; only a linear, diagonal recurrence can be composed")
     return replace(made, coefficient=coefficient, added=added)
 
 
@@ -121,8 +122,8 @@ def _affine(cascade: Cascade, expr: Expr, state: Access, ring: Ring) -> tuple[Ex
 
 def _nonlinear(state: Access, expr: Expr) -> IllegalRewriteError:
     from einsum_cascades.printing import expr_text
-    return IllegalRewriteError(f"tensor {state.tensor!r}: its step is not linear in the state, got {expr_text(expr)}; only a linear, "
-                               f"diagonal recurrence can be composed")
+    return IllegalRewriteError(f"tensor {state.tensor!r}: its step is not linear in the state, got {expr_text(expr)}; "
+                               "only a linear, diagonal recurrence can be composed")
 
 
 def _signed(ring: Ring, sign: int, expr: Expr) -> Expr:
@@ -141,7 +142,7 @@ def _times(ring: Ring, left: Expr, sign: int, right: Expr) -> Expr:
 
 
 def slot_of(read: Access, made: Recurrence) -> str | None:
-    """Returns which slot of a recurrence a read is of: "before" or "after" the step, the "last", or None for another."""
+    """Returns which slot of a recurrence a read is of: "before" or "after" the step, the "last", or None."""
     index = read.indices[made.dimension]
     if index == Extent(made.rank.upper()):
         return "last"
@@ -149,8 +150,3 @@ def slot_of(read: Access, made: Recurrence) -> str | None:
     if place is None or place.extents or place.rank != made.rank:
         return None
     return {0: "before", 1: "after"}.get(place.constant)
-
-
-def free_ranks(expr: Expr, rank: str) -> tuple[str, ...]:
-    """Returns the ranks of an expression but one."""
-    return tuple(r for r in coords(expr) if r != rank)

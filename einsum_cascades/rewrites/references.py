@@ -1,8 +1,8 @@
 """References: what a homomorphism may be rebased on, and what the deviations of a polynomial are measured from.
 
 A reference of a phase f(e + s) bounds e from the side on which f grows, so that f(e - reference) never overflows: the
-maximum of e over all reduced ranks. A reference of a deviation is the mean of it, around which moments lose nothing. One
-that the cascade has already is used; otherwise a line is added.
+maximum of e over all reduced ranks. A reference of a deviation is the mean of it, around which moments lose nothing.
+One that the cascade has already is used; otherwise a line is added.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from einsum_cascades.analysis.presence import conjuncts
-from einsum_cascades.ir import Access, Call, Coord, Einsum, Expr, Extent, Reduction, coords, unique
+from einsum_cascades.ir import Access, Call, Einsum, Expr, Extent, Reduction, coords, unique
 from einsum_cascades.operators import REDUCTIONS, map_operator, reduction_operator
 from einsum_cascades.rewrites.algebra import (
     Ring,
@@ -78,7 +78,7 @@ class References:
             if not rest:
                 return Reference(sign, access, ())
         for access, sign in found:
-            # Over more elements than the sum has, a bound may be far above them; not if it is no more than the old reference.
+            # Over more elements than the sum has, a bound may be far above them; not if it is under the old reference.
             if self._conditions_of(access) == set(conditions) or self._is_under(access, sign, phase.outer):
                 return Reference(sign, access, self._rest(phase.outer, sign, access))
         made = self._make("M", inner, upper_bound(self.cascade), conditions, term)
@@ -145,7 +145,7 @@ class References:
         return Reference(1, made, rest)
 
     def _is_over(self, access: Access, line: Einsum, inner: Expr, term: Term) -> bool:
-        """Whether a mean is over all ranks that are reduced, and no others: a bound may be over more, a mean may not."""
+        """Whether a mean is over all ranks that are reduced, and no others: only a bound may be over more."""
         names = bare_ranks(line.output)
         assert names is not None
         table = dict(zip(names, access.indices, strict=True))
@@ -177,8 +177,9 @@ class References:
         found = []
         for access in dict.fromkeys(reads):
             made = self.draft.producers.get(access.tensor)
-            if made is not None and made.reduction is not None and self.rank in made.reduction.ranks and not made.summed_ranks \
-                    and len(made.outputs) == 1 and bare_ranks(made.output) is not None and not made.reduction.into \
+            if made is None or made.reduction is None or made.reduction.into or made.summed_ranks:
+                continue
+            if self.rank in made.reduction.ranks and len(made.outputs) == 1 and bare_ranks(made.output) is not None \
                     and access.tensor != self.line.name:
                 found.append((access, made))
         return found
@@ -196,7 +197,8 @@ class References:
             return False
         every = {**table, **matched}
         wanted = self.draft.support.predicates(substitute(c, every) for c in conjuncts(line.where))
-        return wanted.keys() <= {*conditions, *self.assembly.own} and set(coords(access)) <= {*self.line.ranks, *coords(expr)}
+        return wanted.keys() <= {*conditions, *self.assembly.own} \
+            and set(coords(access)) <= {*self.line.ranks, *coords(expr)}
 
     def _conditions(self, inner: Expr, term: Term) -> Conditions:
         """Where a term is present, as far as the ranks of its inner part and of its predicates say."""
@@ -210,15 +212,16 @@ class References:
         assert names is not None
         table = dict(zip(names, access.indices, strict=True))
         body = substitute(line.body, table)
-        found = self.draft.support.of(body) | self.draft.support.predicates(substitute(c, table) for c in conjuncts(line.where))
+        support = self.draft.support
+        found = support.of(body) | support.predicates(substitute(c, table) for c in conjuncts(line.where))
         return found.keys() - self.assembly.own.keys()
 
     def _make(self, prefix: str, inner: Expr, op: str, conditions: Conditions, term: Term) -> Access:
         known = self.draft.support.of(inner)
         guards = [self.assembly.predicate(c) for k, c in conditions.items() if k not in known]
-        reduced = tuple(r for r in (*self.assembly.reduced, *term.ranks) if r in coords(inner) or any(r in coords(g) for g in guards))
-        ranks = tuple(r for r in unique((*self.line.output_ranks, *coords(inner), *(r for g in guards for r in coords(g))))
-                      if r not in reduced and (r in coords(inner) or any(r in coords(g) for g in guards)))
+        mentioned = unique((*coords(inner), *(r for g in guards for r in coords(g))))
+        reduced = tuple(r for r in (*self.assembly.reduced, *term.ranks) if r in mentioned)
+        ranks = tuple(r for r in unique((*self.line.output_ranks, *mentioned)) if r in mentioned and r not in reduced)
         if any(set(coords(g)) <= set(ranks) for g in guards):
             every = (*ranks, *reduced)
             inner = self.draft.define("W" + self.line.name, every, inner, None, conjunction(guards))
@@ -237,8 +240,3 @@ class References:
 def _text(ring: Ring, phase: Phase) -> str:
     from einsum_cascades.printing import expr_text
     return expr_text(sum_of(ring, (*phase.inner, *phase.outer)))
-
-
-def is_coordinate(expr: Expr, rank: str) -> bool:
-    """Returns whether an expression is a rank's coordinate."""
-    return isinstance(expr, Coord) and expr.rank == rank

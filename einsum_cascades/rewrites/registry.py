@@ -41,8 +41,9 @@ class Rewrite:
                 raise UnknownNameError("tensor or rank", name, known, place=f"rewrite {self.name!r}")
         takes = {len(candidate) for candidate in self.candidates(cascade)}
         if takes and len(site) not in takes:
-            raise IllegalRewriteError(f"rewrite {self.name!r}: its site has {min(takes)} part{'s' if min(takes) != 1 else ''}, got "
-                                      f"{len(site)}; give a tensor and a rank, a tensor, or a rank, as {self.summary.lower()}")
+            raise IllegalRewriteError(f"rewrite {self.name!r}: its site has {min(takes)} "
+                                      f"part{'s' if min(takes) != 1 else ''}, got {len(site)}; give a tensor and a "
+                                      f"rank, a tensor, or a rank, as {self.summary.lower()}")
         return self.apply(cascade, *site)
 
     def sites(self, cascade: Cascade) -> Iterator[Site]:

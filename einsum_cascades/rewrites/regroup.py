@@ -1,8 +1,8 @@
 """Regroups a product of sums: the sum over one rank is taken first, of the factors that know it.
 
-``S[p,m] = Q[p,e] * K[m,e]; O[p,f] = S[p,m] * V[m,f]`` becomes ``G[e,f] = K[m,e] * V[m,f]; O[p,f] = Q[p,e] * G[e,f]``: linear
-attention from its quadratic form. Where a predicate ties the rank to a kept one (``m <= p``), G is a prefix sum, which is made
-iterative: a recurrence with a matrix as its state.
+``S[p,m] = Q[p,e] * K[m,e]; O[p,f] = S[p,m] * V[m,f]`` becomes ``G[e,f] = K[m,e] * V[m,f]; O[p,f] = Q[p,e] * G[e,f]``:
+linear attention from its quadratic form. Where a predicate ties the rank to a kept one (``m <= p``), G is a prefix sum,
+which is made iterative: a recurrence with a matrix as its state.
 
 Legal for sums of products of a map that is declared associative and commutative and to distribute over the sum.
 """
@@ -37,7 +37,8 @@ Factors = list[tuple[int, Expr]]
 def regroup(cascade: Cascade, tensor: str, rank: str) -> Cascade:
     """Returns the cascade with a sum of products over ``rank`` that sums over it first, then over what else was summed.
 
-    Raises: IllegalRewriteError where a factor is no sum of products that knows the rank, or nothing else can be summed after.
+    Raises: IllegalRewriteError where a factor is no sum of products that knows the rank, or nothing else can be summed
+    after.
     """
     line = structure(cascade).producers[tensor]
     ring = _ring(cascade, line)
@@ -49,8 +50,8 @@ def regroup(cascade: Cascade, tensor: str, rank: str) -> Cascade:
         r for g in tied for r in coords(g) if r != rank))
     own = set(line.output_ranks)
     if not rest or not any(r in summed and r != rank for _, f in rest for r in coords(f)):
-        raise IllegalRewriteError(f"tensor {tensor!r}: no factor is left to be summed after rank {rank!r}, got every one in it; "
-                                  f"choose another rank")
+        raise IllegalRewriteError(f"tensor {tensor!r}: no factor is left to be summed after rank {rank!r}, got every "
+                                  "one in it; choose another rank")
     draft = Draft(cascade)
     draft.begin(tensor)
     gone = tuple(r for r in summed if r == rank or r not in {x for _, f in rest for x in coords(f)}
@@ -61,8 +62,8 @@ def regroup(cascade: Cascade, tensor: str, rank: str) -> Cascade:
                         sum_head(body, gone), conjunction(tied))
     after = tuple(r for r in summed if r not in gone)
     outside = product_of(ring, (*rest, (1, made)))
-    draft.replace(Einsum(line.outputs, (outside,), sum_head(outside, after), conjunction(g for g in guards if g not in tied),
-                         line.span))
+    loose = conjunction(g for g in guards if g not in tied)
+    draft.replace(Einsum(line.outputs, (outside,), sum_head(outside, after), loose, line.span))
     result = draft.finish()
     # A prefix sum for each coordinate would cost more than it saves.
     return iterate(result, made.tensor, rank) if tied else result
@@ -80,7 +81,8 @@ def _ring(cascade: Cascade, line: Einsum) -> Ring:
 
 
 def _opened(cascade: Cascade, line: Einsum, rank: str, ring: Ring) -> tuple[Factors, tuple[str, ...], tuple[Expr, ...]]:
-    """The factors of a sum with those that are sums of products along the rank written out, all summed ranks, and guards."""
+    """The factors of a sum with those that are sums of products along the rank written out, all summed ranks, and
+    guards."""
     found = structure(cascade)
     names = Names(cascade)
     taken = set(line.ranks)
@@ -100,8 +102,8 @@ def _opened(cascade: Cascade, line: Einsum, rank: str, ring: Ring) -> tuple[Fact
         table: dict[str, Expr] = dict(zip(left, factor.indices, strict=True))
         for r in made.reduced_ranks:
             if r in taken and not is_renameable(made, r):
-                raise IllegalRewriteError(f"tensor {line.name!r}: rank {r!r} is summed twice, got it as part of another index; rename "
-                                          f"one of them")
+                raise IllegalRewriteError(f"tensor {line.name!r}: rank {r!r} is summed twice, got it as part of "
+                                          "another index; rename one of them")
             fresh = names.rank(r) if r in taken else r
             taken.add(fresh)
             table[r] = Coord(fresh)

@@ -107,7 +107,8 @@ def _choices(cascade: Cascade, rank: str, target: int) -> Iterator[dict[str, int
 def total_operations(cascade: Cascade, rank: str, extents: Mapping[str, int]) -> int:
     """Returns all operations of a cascade, at typical extents where none is known."""
     sizes = sample_extents(cascade, rank, extents)
-    return int(sum(f.value({r.upper(): n for r, n in sizes.items()}) for f in count_operations(cascade, sizes).total.values()))
+    named = {r.upper(): n for r, n in sizes.items()}
+    return int(sum(f.value(named) for f in count_operations(cascade, sizes).total.values()))
 
 
 def sample_extents(cascade: Cascade, rank: str, extents: Mapping[str, int]) -> dict[str, int]:
@@ -146,13 +147,13 @@ def _forced(cascade: Cascade, rank: str, stages: Stages, target: int) -> NoRewri
 
 
 def _unexplained(cascade: Cascade, rank: str, target: int) -> NoRewriteError:
-    """The error for a rank whose sweeps the algebra of reductions does not decide: an opposite scan, an enclosing loop."""
+    """The error for a rank whose sweeps the algebra of reductions does not decide: opposite scans, enclosing loops."""
     found = rank_passes(cascade)[rank]
     count = counted_passes(cascade)[rank]
     reason = next((r for r in reasons(found) if r.sweep > target), None)
     if reason is None:
-        return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {count}; an "
-                              f"iteration around it repeats its sweeps", rank=rank, passes=count)
+        return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got "
+                              f"{count}; an iteration around it repeats its sweeps", rank=rank, passes=count)
     return NoRewriteError(f"{cascade.name}: rank {rank!r}: no legal rewrite reaches {_passes(target)}, got {count}; "
                           f"{reason.einsum} visits {reason.visited} again and reads {reason.read}, {reason.because}",
                           rank=rank, einsum=reason.einsum, read=reason.read, passes=count)

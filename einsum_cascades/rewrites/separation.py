@@ -90,8 +90,8 @@ def separation(cascade: Cascade, line: Einsum, rank: str, is_outer: Callable[[Ac
     if ring is None or name is None:
         if peeled.finder.has_outer(peeled.body):
             raise peeled.finder.fail(peeled.body, f"nothing is declared to distribute over {head.name!r}")
-        raise IllegalRewriteError(f"tensor {line.name!r}: {head.name!r} has no map that combines partial results, got it for "
-                                  f"rank {rank!r}; only such reductions are taken apart")
+        raise IllegalRewriteError(f"tensor {line.name!r}: {head.name!r} has no map that combines partial results, got "
+                                  f"it for rank {rank!r}; only such reductions are taken apart")
     terms = Separator(cascade, rank, is_outer, ring, line.ranks).terms(peeled.body)
     if multiply_out:
         terms = multiplied_out(terms, ring)
@@ -110,14 +110,15 @@ def reduced_by(cascade: Cascade, line: Einsum, rank: str) -> ReductionOperator:
                                   f"{', '.join(line.reduced_ranks) or 'no reduction'}; choose a rank that it reduces")
     if len(line.outputs) != 1 or line.reduction is not None and line.reduction.into or head is None \
             or bare_ranks(line.output) is None:
-        raise IllegalRewriteError(f"tensor {line.name!r}: it is no plain reduction, got {name!r} on its right side or an index "
-                                  f"on its left; only a reduction of one value to bare ranks can be taken apart")
+        raise IllegalRewriteError(f"tensor {line.name!r}: it is no plain reduction, got {name!r} on its right side or "
+                                  "an index on its left; only a reduction of one value to bare ranks can be taken "
+                                  "apart")
     if line.summed_ranks and line.reduction is not None and head.combine != REDUCTIONS["sum"].combine:
         raise IllegalRewriteError(f"tensor {line.name!r}: a sum stands inside of {name!r}, got both over "
                                   f"{', '.join(line.reduced_ranks)}; split the sum off first")
     if head.combine is None and mean_parts(head) is None:
-        raise IllegalRewriteError(f"tensor {line.name!r}: {name!r} has no map that combines partial results, got it for rank "
-                                  f"{rank!r}; only such reductions are taken apart")
+        raise IllegalRewriteError(f"tensor {line.name!r}: {name!r} has no map that combines partial results, got it "
+                                  f"for rank {rank!r}; only such reductions are taken apart")
     return head
 
 
@@ -129,7 +130,8 @@ def mean_parts(head: ReductionOperator) -> tuple[str, str] | None:
 class _Peeled:
     """Takes maps off a body that stand around the whole of it and commute with the reduction, one after another."""
 
-    def __init__(self, cascade: Cascade, line: Einsum, rank: str, is_outer: Callable[[Access], bool], combine: str) -> None:
+    def __init__(self, cascade: Cascade, line: Einsum, rank: str, is_outer: Callable[[Access], bool],
+                 combine: str) -> None:
         self.cascade, self.combine, self.body = cascade, combine, line.body
         self.wrappers: list[Wrapper] = []
         self.guards: tuple[Expr, ...] = ()

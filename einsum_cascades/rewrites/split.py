@@ -2,8 +2,9 @@
 
 ``GM[p] = max[m1, m0] QK[p,m1,m0]`` becomes ``LGM[m1,p] = max[m0] QK[p,m1,m0]; GM[p] = max[m1] LGM[m1,p]``.
 
-Legal for a reduction that is declared associative and commutative and whose partial results are combined by a map, or are
-merged by another reduction (counts are summed). What a sum inside of another reduction adds up is split off the same way.
+Legal for a reduction that is declared associative and commutative and whose partial results are combined by a map, or
+are merged by another reduction (counts are summed). What a sum inside of another reduction adds up is split off the
+same way.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def local(draft: Draft, line: Einsum, rank: str, prefix: str = "L") -> tuple[Acc
     head = splittable(draft.cascade, line, rank)
     others = tuple(r for r in line.reduced_ranks if r != rank)
     if not others:
-        raise IllegalRewriteError(f"tensor {line.name!r}: it reduces rank {rank!r} alone, got nothing to split off; partition the "
-                                  f"rank first")
+        raise IllegalRewriteError(f"tensor {line.name!r}: it reduces rank {rank!r} alone, got nothing to split off; "
+                                  "partition the rank first")
     op, merge = head
     named = line.reduction.ranks if line.reduction is not None else ()
     inside = tuple(r for r in named if r != rank)
@@ -63,14 +64,15 @@ def splittable(cascade: Cascade, line: Einsum, rank: str) -> tuple[str, str]:
     name = line.reduction.op if line.reduction is not None else "sum"
     head = reduction_operator(name, cascade)
     if rank not in line.reduced_ranks or len(line.outputs) != 1 or bare_ranks(line.output) is None or head is None:
-        raise IllegalRewriteError(f"tensor {line.name!r}: it is no plain reduction over rank {rank!r}, got {name!r} over "
-                                  f"{', '.join(line.reduced_ranks) or 'nothing'}; choose another tensor")
+        raise IllegalRewriteError(f"tensor {line.name!r}: it is no plain reduction over rank {rank!r}, got {name!r} "
+                                  f"over {', '.join(line.reduced_ranks) or 'nothing'}; choose another tensor")
     if not head.associative or not head.commutative or head.combine is None and not head.merged_by:
-        raise IllegalRewriteError(f"reduction {name!r}: its partial results cannot be combined in any order, got it for "
-                                  f"{line.name!r}; only a reduction that is declared associative and commutative can be split")
+        raise IllegalRewriteError(f"reduction {name!r}: its partial results cannot be combined in any order, got it "
+                                  f"for {line.name!r}; only a reduction that is declared associative and commutative "
+                                  "can be split")
     if line.reduction is not None and rank not in line.reduction.ranks:
-        raise IllegalRewriteError(f"tensor {line.name!r}: a sum over rank {rank!r} stands inside of {name!r}, got both; split off "
-                                  f"the sum first")
+        raise IllegalRewriteError(f"tensor {line.name!r}: a sum over rank {rank!r} stands inside of {name!r}, got "
+                                  "both; split off the sum first")
     return name, head.merged_by or name
 
 

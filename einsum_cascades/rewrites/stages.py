@@ -1,8 +1,8 @@
 """Stages: the sweep of a rank in which each value can be had at the earliest, once the algebra has been used.
 
-A value of stage k needs k sweeps. A reduction reads statistics of the rank; those that can be taken out of it, by deferring a
-factor or by carrying it about a running reference, do not delay it. What cannot be taken apart does: its stage comes after
-theirs. So do results that keep the rank, and recurrences, where they read statistics.
+A value of stage k needs k sweeps. A reduction reads statistics of the rank; those that can be taken out of it, by
+deferring a factor or by carrying it about a running reference, do not delay it. What cannot be taken apart does: its
+stage comes after theirs. So do results that keep the rank, and recurrences, where they read statistics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from einsum_cascades.structure import structure
 
 @dataclass(frozen=True)
 class Delay:
-    """Why a line is not of an earlier stage: what it ``read``s, which moves ``along`` the rank, needs an ``outer`` value."""
+    """Why a line is not of an earlier stage: what it ``read``s, which moves ``along`` the rank, needs an ``outer``
+    value."""
 
     line: Einsum
     read: Access | None
@@ -83,13 +84,16 @@ class Stages:
             self.stage[out.tensor] = max(found, self.stage.get(out.tensor, 0))
 
     def _results(self) -> frozenset[str]:
-        """Tensors along the rank that are wanted as they are: outputs, recurrences, and what is read along another rank."""
+        """Tensors along the rank that are wanted as they are: outputs, recurrences, and what is read along another
+        rank."""
         found = {*self.flow.outputs, *self.flow.seeds}
         left = {o.tensor: o for e in self.cascade.einsums for o in e.outputs if keeps(o, self.rank)}
         for line in self.cascade.einsums:
             for access in line.reads:
-                if access.tensor in left and any(own == Coord(self.rank) and self.rank not in coords(index) and coords(index)
-                                                 for own, index in zip(left[access.tensor].indices, access.indices, strict=True)):
+                if access.tensor not in left:
+                    continue
+                pairs = zip(left[access.tensor].indices, access.indices, strict=True)
+                if any(own == Coord(self.rank) and coords(i) and self.rank not in coords(i) for own, i in pairs):
                     found.add(access.tensor)
         return frozenset(found)
 
@@ -138,7 +142,8 @@ class Stages:
                 return Delay(line, read, along, outer, str(error))
         along, outer = finder.culprits(late[0])
         own = structure(self.cascade).iterative
-        kind = "iterates over" if any(o.tensor in own and own[o.tensor].rank == self.rank for o in line.outputs) else "keeps"
+        iterates = any(o.tensor in own and own[o.tensor].rank == self.rank for o in line.outputs)
+        kind = "iterates over" if iterates else "keeps"
         return Delay(line, read, along, outer, f"{line.name} {kind} rank {self.rank!r}")
 
 

@@ -1,7 +1,7 @@
 """Where values are present: the conditions under which an element of a tensor exists (rule 3 of the notation).
 
-A condition on a rank that is reduced skips terms; one on kept ranks alone makes the result absent, whichever operand brings
-it. A rewrite that takes a read out of a reduction must change neither: it compares conditions.
+A condition on a rank that is reduced skips terms; one on kept ranks alone makes the result absent, whichever operand
+brings it. A rewrite that takes a read out of a reduction must change neither: it compares conditions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from einsum_cascades.structure import Iteration, structure
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of presence: a predicate, or an index or a read that decides in another way; then ``of`` names what."""
+    """One condition of presence: a predicate, or an index or a read that decides in another way; then ``of`` names
+    what."""
 
     expr: Expr
     of: str = ""

@@ -1,8 +1,8 @@
 """A body taken apart: what moves along a rank, what is known only after a sweep of it, and what mixes the two.
 
-The *outer* reads of a body are those that it is to be freed of (statistics of the rank that is reduced). A body becomes a
-sum of :class:`Term`; each is a product of outer factors, inner factors, and two kinds of mixture that are closed under a
-change of reference:
+The *outer* reads of a body are those that it is to be freed of (statistics of the rank that is reduced). A body becomes
+a sum of :class:`Term`; each is a product of outer factors, inner factors, and two kinds of mixture that are closed
+under a change of reference:
 
 * a :class:`Phase`, f(e + s) with f a homomorphism from sums to products: f(e + s') = f(e + s) * f(s' - s);
 * a :class:`Deviation`, (e + s)**k: a polynomial, which the moments below it translate to another reference.
@@ -73,8 +73,8 @@ class Term:
 
     def times(self, other: Term) -> Term:
         """The product with another term."""
-        return Term(self.sign * other.sign, self.outer + other.outer, self.inner + other.inner, self.phases + other.phases,
-                    self.deviations + other.deviations, self.ranks + other.ranks,
+        return Term(self.sign * other.sign, self.outer + other.outer, self.inner + other.inner,
+                    self.phases + other.phases, self.deviations + other.deviations, self.ranks + other.ranks,
                     tuple(dict.fromkeys(self.guards + other.guards)))
 
 
@@ -199,7 +199,8 @@ class Separator(Arguments):
         source = ring_of(found.source, self.cascade)
         grows = bool(operator.monotone) and operator.monotone[0] != 0
         # A map that may not be split needs a bound, which only one that grows or falls has.
-        if found.target == ring.mul and source is not None and source.sub is not None and (found.safe_to_split or grows):
+        if found.target == ring.mul and source is not None and source.sub is not None \
+                and (found.safe_to_split or grows):
             return (self._phase(operator.name, found, source, argument),)
         if found.source == ring.mul and found.safe_to_split and found.target in (ring.mul, ring.add):
             terms = self.terms(argument)
@@ -268,8 +269,8 @@ def product(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...]
 
 
 def multiplied_out(terms: tuple[Term, ...], ring: Ring) -> tuple[Term, ...]:
-    """Returns the terms with deviations that stand alone and to the first power as two terms each: they are no polynomials
-    whose moments would have to be translated."""
+    """Returns the terms with deviations that stand alone and to the first power as two terms each: they are no
+    polynomials whose moments would have to be translated."""
     found = []
     for term in terms:
         if len(term.deviations) == 1:

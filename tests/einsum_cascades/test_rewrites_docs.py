@@ -1,4 +1,5 @@
-"""The examples of docs/rewrites.md: each rewrite gives what the page says, with the same values, or the error that it shows."""
+"""The examples of docs/rewrites.md: each rewrite gives what the page says, with the same values, or the error that it
+shows."""
 
 from __future__ import annotations
 

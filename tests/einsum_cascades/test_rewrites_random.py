@@ -58,8 +58,8 @@ def sized(cascade: Cascade, extents: dict[str, int], tile: int) -> dict[str, int
 
 
 def drawn(cascade: Cascade, seed: int) -> tuple[dict[str, int], dict[str, np.ndarray]]:
-    """Extents and inputs of a cascade of statistics. Every row of the mask sees the first column: the maximum of nothing is
-    infinite, and an infinite factor is another one outside of a sum than inside."""
+    """Extents and inputs of a cascade of statistics. Every row of the mask sees the first column: the maximum of
+    nothing is infinite, and an infinite factor is another one outside of a sum than inside."""
     draw = np.random.default_rng(seed)
     given = {r: n for r, n in EXTENTS.items() if r in mentioned(cascade)}
     extents = resolve_extents(cascade, given)
