@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from einsum_cascades.rewrites import Rewriting
 
 
-@click.command(epilog="Examples: fusebench rewrite attention:3pass --passes 1; fusebench rewrite mamba2:sequential --apply "
-                      "chunked-scan:H")
+@click.command(epilog="Examples: fusebench rewrite attention:3pass --passes 1; fusebench rewrite mamba2_ssd:sequential "
+                      "--apply chunked-scan:H")
 @cascade_argument
 @click.option("--passes", type=click.IntRange(min=1), default=None, help="Passes to reach at most; 1 without --apply.")
 @click.option("--over", metavar="RANK", default=None, help="The rank that is to reach it; every rank without it.")
@@ -73,7 +73,8 @@ def _document(rewritings: Sequence[Rewriting]) -> dict[str, Any]:
         "passes": last.passes,
         "passes_before": first.before.passes,
         "operations": {"before": first.before.operations, "after": last.after.operations},
-        "live_footprint_values": {"before": first.before.live_footprint_values, "after": last.after.live_footprint_values},
+        "live_footprint_values": {"before": first.before.live_footprint_values,
+                                  "after": last.after.live_footprint_values},
     }
 
 
@@ -81,16 +82,17 @@ def _text(document: Mapping[str, Any]) -> str:
     from reports.tables import pairs, table
     operations = document["operations"]
     names = dict.fromkeys((*operations["before"], *operations["after"]))
-    counts = table(("operations", "before", "after"),
-                   [(n, operations["before"].get(n, 0), operations["after"].get(n, 0)) for n in names], right=("before", "after"))
+    rows = [(n, operations["before"].get(n, 0), operations["after"].get(n, 0)) for n in names]
+    counts = table(("operations", "before", "after"), rows, right=("before", "after"))
     largest = {when: _footprint(values) for when, values in document["live_footprint_values"].items()}
     passes = ", ".join(f"{rank} {count}" for rank, count in document["passes"].items())
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(document["steps"], start=1)) or \
         "nothing: the target is met already"
-    rows = [("passes", passes), ("held before", largest["before"]), ("held after", largest["after"])]
-    return f"{document['text']}\n{click.style('applied', bold=True)}\n{steps}\n\n{pairs(rows)}\n\n{counts}"
+    facts = pairs([("passes", passes), ("held before", largest["before"]), ("held after", largest["after"])])
+    return f"{document['text']}\n{click.style('applied', bold=True)}\n{steps}\n\n{facts}\n\n{counts}"
 
 
 def _footprint(values: Mapping[str, Any]) -> str:
     """The tensors of which more than one value has to be live at once."""
-    return ", ".join(f"{tensor} {count}" for tensor, count in values.items() if count not in (0, 1)) or "one value of each"
+    held = [f"{tensor} {count}" for tensor, count in values.items() if count not in (0, 1)]
+    return ", ".join(held) or "one value of each"

@@ -20,7 +20,7 @@ KEYS = {"p": 4, "m": 7, "e": 2, "f": 3}
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A cascade with extents, what it is rewritten over (None: every rank) and the passes that it needs as it stands."""
+    """A cascade with extents, what it is rewritten over (None: every rank), and its passes as it stands."""
 
     name: str
     text: str

@@ -137,7 +137,8 @@ def test_what_keeps_the_probabilities_takes_a_second_pass() -> None:
     assert differs(case, made.cascade, extreme=True) < 1e-13
 
 
-@pytest.mark.parametrize(("case", "einsum", "named"), FORCED, ids=lambda value: value.name if isinstance(value, Case) else "")
+@pytest.mark.parametrize(("case", "einsum", "named"), FORCED,
+                         ids=lambda value: value.name if isinstance(value, Case) else "")
 def test_what_forces_a_pass_is_named(case: Case, einsum: str | None, named: tuple[str, ...]) -> None:
     with pytest.raises(NoRewriteError) as caught:
         rewrite(case.cascade, 1, case.over)

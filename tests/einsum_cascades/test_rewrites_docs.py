@@ -25,19 +25,22 @@ EXAMPLES = [(kind, info.split(), before, after) for kind, info, before, after in
 
 def of(kind: str) -> list[tuple[list[str], dict[str, int], str, str]]:
     """The examples of a kind: the words after it, the numbers after those, the two texts."""
-    return [([w for w in words if "=" not in w], {k: int(v) for k, v in (w.split("=") for w in words if "=" in w)}, before, after)
+    def numbers(words: list[str]) -> dict[str, int]:
+        return {k: int(v) for k, v in (w.split("=") for w in words if "=" in w)}
+    return [([w for w in words if "=" not in w], numbers(words), before, after)
             for found, words, before, after in EXAMPLES if found == kind]
 
 
 def assert_same_values(source: Cascade, made: Cascade, extents: dict[str, int]) -> None:
     rng = np.random.default_rng(3)
     known = resolve_extents(source, {r: n for r, n in extents.items() if r in mentioned(source)})
-    inputs = {t: rng.normal(size=[known[str(n)] for n in structure(source).dimensions[t]]) for t in structure(source).inputs}
+    found = structure(source)
+    inputs = {t: rng.normal(size=[known[str(n)] for n in found.dimensions[t]]) for t in found.inputs}
     wanted = run(source, inputs, {r: n for r, n in extents.items() if r in mentioned(source)})
-    found = run(made, inputs, {r: n for r, n in extents.items() if r in mentioned(made)})
-    assert set(found) == set(wanted)
+    values = run(made, inputs, {r: n for r, n in extents.items() if r in mentioned(made)})
+    assert set(values) == set(wanted)
     for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(values[name], value, rtol=1e-12, atol=1e-13)
 
 
 def test_every_rewrite_has_an_example_and_most_an_illegal_one() -> None:
@@ -59,7 +62,8 @@ def test_a_rewrite_gives_what_the_page_says(words: list[str], extents: dict[str,
 
 
 @pytest.mark.parametrize(("words", "numbers", "before", "after"), of("derive"))
-def test_the_search_derives_what_the_page_says(words: list[str], numbers: dict[str, int], before: str, after: str) -> None:
+def test_the_search_derives_what_the_page_says(words: list[str], numbers: dict[str, int], before: str,
+                                               after: str) -> None:
     source = parse(before)
     made = rewrite(source, numbers["passes"]).cascade
     assert to_text(made) == to_text(parse(after))

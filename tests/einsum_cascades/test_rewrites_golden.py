@@ -29,7 +29,7 @@ def check(name: str, source: Cascade, derived: Cascade, applied: tuple[str, ...]
     text = f"# applied: {', '.join(applied)}\n{to_text(derived)}"
     if update:
         file.write_text(text, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == text, f"{name}: another cascade is derived; look at it, then --update-golden"
+    assert file.read_text(encoding="utf-8") == text, f"{name}: another one is derived; look at it, then --update-golden"
     assert parse(text) == derived
     assert derived != source
 
