@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from accelerator_sim.design import Design, Stage
@@ -92,7 +92,8 @@ class Frame:
     """A cascade under a design.
 
     ``parts`` are the parts of each rank, outer to inner. ``einsums`` by nest. ``crossing`` holds, by stage, the
-    tensors that come from or go to the outermost memory.
+    tensors that come from or go to the outermost memory. ``partial`` are Einsums that have a part of a rank inside of a
+    loop over another part that they lack: the Einsum, the part that it lacks, the one that it has.
     """
 
     cascade: Cascade
@@ -100,6 +101,7 @@ class Frame:
     parts: Mapping[str, tuple[str, ...]]
     einsums: tuple[tuple[EinsumFrame, ...], ...]
     crossing: Mapping[str, frozenset[str]]
+    partial: tuple[tuple[str, str, str], ...]
 
 
 _KEPT: OrderedDict[tuple[int, int], Frame] = OrderedDict()
@@ -131,7 +133,18 @@ def _made(cascade: Cascade, design: Design) -> Frame:
         _check_names(design, stage, frames)
         check_residency(cascade, design, stage, frames, crossing[stage.name])
     _check_wide(design, frames)
-    return Frame(cascade, design, parts, frames, crossing)
+    return Frame(cascade, design, parts, frames, crossing, tuple(_partial(design, parts, frames)))
+
+
+def _partial(design: Design, parts: Mapping[str, tuple[str, ...]],
+             frames: tuple[tuple[EinsumFrame, ...], ...]) -> Iterator[tuple[str, str, str]]:
+    for nest, own in zip(design.mapping.nests, frames, strict=True):
+        for frame in own:
+            for order in parts.values():
+                lacking = [p for p in order if p in nest.loops and p not in frame.parts]
+                yield from ((frame.einsum.name, a, b) for a in lacking for b in order if b in frame.parts
+                            and (order.index(a) < order.index(b) or b not in nest.loops
+                                 or nest.loops.index(a) < nest.loops.index(b)))
 
 
 def _parts(cascade: Cascade, design: Design) -> dict[str, tuple[str, ...]]:

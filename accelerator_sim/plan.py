@@ -163,8 +163,20 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape) 
         sizes[part] = _largest(frame, machine, part, rule, sizes, extents,
                                tuple(planned({**sizes, part: n}) for n in (1, 2)))
     plan = planned(sizes)
+    _check_partial(plan)
     valid = check_capacity(plan)
     return plan if valid is True else replace(plan, valid=valid)
+
+
+def _check_partial(plan: Plan) -> None:
+    """An Einsum inside of a loop over a part that it lacks runs in one round of it; which one depends on the other parts where the
+    tiles of the rank are not full."""
+    for einsum, lacking, part in plan.frame.partial:
+        rank = plan.space.whole(lacking)
+        if not everywhere(plan.space.extents[rank] % plan.space.inside(plan.space.parts[rank][0]) == 0):
+            raise DesignError(f"design {plan.design.id!r}: Einsum {einsum!r}: it has part {part!r} of rank {rank!r} without {lacking!r}, a "
+                              f"loop of its nest, and the last tile of the rank is not full, got an extent of "
+                              f"{plan.space.extents[rank]}; choose a size that divides it, or put the Einsum in a nest of its own")
 
 
 def _check_units(design: Design, machine: Machine) -> None:

@@ -86,11 +86,38 @@ def _check(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], numb
                 use.walked & around or not (_plain(first_use) and _plain(use))):
             raise DesignError(f"{place} would hold places at a distance, got {_shown(first_use)} and {_shown(use)}; keep it in no memory "
                               f"of this nest, or read it in nests of their own")
+    _check_rounds(design, frames, number, kept, uses, place)
     reads = sorted((u for u in uses if not u.makes), key=lambda u: len(u.above))
     for few, many in pairwise(reads):
         if maker != number and not set(few.above) <= set(many.above):
             raise DesignError(f"{place} has no order of tiles, got {few.einsum} in loops {', '.join(few.above)} and {many.einsum} in "
                               f"{', '.join(many.above)}; put them in nests of their own, or keep it further out")
+
+
+def _check_rounds(design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept, uses: Sequence[_Use], place: str) -> None:
+    """Einsums that lack a loop outside of a tile run in its first round, where one that has the loop needs what they make, or in
+    the last; all that use one tile in the same."""
+    named = {f.einsum.name: f for f in frames}
+    for loop in _shared(design, number)[:depth_of(design, number, kept.at)]:
+        lacking = {u.einsum: _precedes(frames, named[u.einsum], loop) for u in uses if loop not in named[u.einsum].loops}
+        if len(set(lacking.values())) > 1:
+            first, last = (next(e for e, precedes in lacking.items() if precedes is which) for which in (True, False))
+            raise DesignError(f"{place} is needed in the first round of a loop and in the last, got loop {loop!r} with {first} before it "
+                              f"and {last} after it; keep it at a loop outside of {loop!r}, or put them in nests of their own")
+
+
+def _precedes(frames: Sequence[EinsumFrame], frame: EinsumFrame, loop: str) -> bool:
+    """Whether an Einsum that has the loop needs what another one makes, directly or through others."""
+    pending, seen = [frame], {frame.einsum.name}
+    while pending:
+        made = pending.pop().result.tensor
+        for reader in frames:
+            if reader.einsum.name not in seen and any(o.tensor == made for o in reader.operands):
+                if loop in reader.loops:
+                    return True
+                seen.add(reader.einsum.name)
+                pending.append(reader)
+    return False
 
 
 def _uses(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:

@@ -100,6 +100,8 @@ class Reuse:
             if rank in inner:
                 count = chosen(inner[rank].once, count, 0 if rank == mine else self._last(inner[rank], seen))
             total = total * count
+        if pes and any(f.ahead for f in inner.values()):
+            self._check_beginning(parts, around, total)
         return total
 
     def _inner(self, parts: frozenset[str], around: tuple[str, ...], at: int) -> dict[str, _Inner]:
@@ -145,6 +147,16 @@ class Reuse:
                     last = last % space.extent(part)
                 same = same & (last % self.spread[part] == 0)
         return chosen(same, space.within(outermost, left, seen, self.spread), 0)
+
+    def _check_beginning(self, parts: frozenset[str], around: tuple[str, ...], found: Quantity) -> None:
+        """Tiles that are found at the end of a rank may have come when fewer PEs were at work than there are now."""
+        space = self.space
+        varied = [x for x in around if x in self.spread and x not in parts and not (
+            self.single(x) and everywhere(space.extents[space.whole(x)] % (space.inside(x) * space.extent(x)) == 0))]
+        if varied and not everywhere(found == 0):
+            raise DesignError(f"Einsum {self.einsum!r}: a tensor over an inner part of a rank, of which the last tile is not full, has no "
+                              f"counts beside another rank that does not fill its PEs, got {', '.join(varied)}; choose sizes that "
+                              f"divide the rank")
 
     def _check_order(self, rank: str, around: tuple[str, ...], mixed: bool) -> None:
         """Loops over parts of a rank must go from the outer to the inner where its tiles are not all full; ``mixed`` ones, over

@@ -232,26 +232,27 @@ class _Nest:
     def touch(self, einsum: Einsum, chunk: Mapping[str, int], pairs: Iterable[tuple[Lane, Element]], *,
               writes: bool) -> None:
         elements = frozenset(element for _, element in pairs)
-        rounds = dict(chunk)
+        rounds = {x: chunk[x] for x in self.shared if x in chunk}
         for loop in self.shared:
             if loop not in rounds:
-                rounds[loop] = self.round(einsum, loop, rounds)
+                rounds[loop] = 0 if self.precedes(einsum, loop) else self.last(loop, rounds)
         when = tuple(rounds[x] for x in self.shared)
         tensor = str(next(iter(elements))[0])
         self.touches.append(_Touch(when, self.nest.einsums.index(einsum.name), chunk, tensor, elements, writes))
 
-    def round(self, einsum: Einsum, loop: str, rounds: Mapping[str, int]) -> int:
-        """In which round of a loop that it lacks an Einsum runs: the last where it needs what the loop makes, or the first."""
-        if not self.follows(einsum, loop):
-            return 0
+    def precedes(self, einsum: Einsum, loop: str) -> bool:
+        """Whether an Einsum that lacks a loop runs in its first round, because one that has the loop needs its result; it runs in
+        the last one otherwise."""
+        readers = [self.stage.einsums[name] for name in self.nest.einsums if name != einsum.name
+                   and any(a.tensor == einsum.name for a in _reads(self.stage.einsums[name]))]
+        return any(loop in self.loops(reader) or self.precedes(reader, loop) for reader in readers)
+
+    def last(self, loop: str, rounds: Mapping[str, int]) -> int:
+        """The last round of a loop inside of rounds of others."""
         last = 0
         while self.stage.ranks.exists({**rounds, loop: last + 1}):
             last += 1
         return last
-
-    def follows(self, einsum: Einsum, loop: str) -> bool:
-        makers = [self.stage.einsums[a.tensor] for a in _reads(einsum) if a.tensor in self.made and a.tensor != einsum.name]
-        return any(loop in self.loops(maker) or self.follows(maker, loop) for maker in makers)
 
     def tiles(self) -> None:
         """Follows each kept tensor through the nest, tile by tile."""
