@@ -23,6 +23,7 @@ from dataclasses import replace
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, Reduction, coords, unique
 from einsum_cascades.operators import REDUCTIONS, map_operator
 from einsum_cascades.rewrites.algebra import Ring, flat, product_of, reduction_by, ring_of
+from einsum_cascades.rewrites.assembly import missing
 from einsum_cascades.rewrites.canonical import Canon
 from einsum_cascades.rewrites.draft import Draft
 from einsum_cascades.rewrites.editing import bare_ranks, conjunction, edited, map_reads, substitute, sum_head
@@ -53,6 +54,10 @@ def chunked_scan(cascade: Cascade, tensor: str) -> Cascade:
     if made.coefficient == Num(0.0):
         raise IllegalRewriteError(f"tensor {tensor!r}: a step does not depend on the one before, got a coefficient of "
                                   "0; there is no state to carry")
+    if made.rank not in coords(made.added):
+        raise IllegalRewriteError(f"tensor {tensor!r}: it adds the same at every step, got no read along "
+                                  f"{made.rank!r}; nothing would say how long the inside of a chunk is; use the "
+                                  "associative scan")
     result = _Chunks(cascade, made).made()
     outer, inner = parts_of(made.rank)
     if structure(result).composites.get(made.rank) != (outer, inner):
@@ -143,12 +148,17 @@ class _Chunks:
 
     def _step(self, prefix: str, expr: Expr) -> Expr:
         """A read of an expression at position ``between``, from a line that holds it for every position."""
-        rank = self.recurrence.rank
-        # A coefficient that is the same in every step counts as often as there are steps.
-        bound = None if rank in coords(expr) else Call("lt", (self.index(self.inner), Extent(rank.upper())))
+        # A coefficient that reads nothing along the rank counts as often as there are steps, not as often as the chunk
+        # has positions.
         ranks = (self.outer, self.inner, *self.decays)
-        held = self.draft.define(prefix + self.name, ranks, self.at(expr, self.inner), None, bound)
+        moved = self.at(expr, self.inner)
+        held = self.draft.define(prefix + self.name, ranks, moved, None, self.bound(moved, self.inner))
         return substitute(held, {self.inner: Coord(self.between)})
+
+    def bound(self, expr: Expr, position: str) -> Expr | None:
+        """The predicate that a position is before the end of the rank, where an expression does not say so already."""
+        end = Call("lt", (self.index(position), Extent(self.recurrence.rank.upper())))
+        return conjunction(missing(self.draft.support, (end,), expr))
 
     def _added(self) -> Factors:
         """The factors of what a step adds."""
@@ -162,21 +172,20 @@ class _Chunks:
             return factor
         name = factor.tensor if isinstance(factor, Access) else self.name
         ranks = tuple(x for r in coords(factor) for x in ((self.outer, self.inner) if r == rank else (r,)))
-        held = self.draft.define("B" + name, ranks, self.at(factor, self.inner))
+        moved = self.at(factor, self.inner)
+        held = self.draft.define("B" + name, ranks, moved, None, self.bound(moved, self.inner))
         return substitute(held, {self.inner: Coord(self.earlier)})
 
     # --- the state between chunks ---
 
     def _carry(self) -> str:
         made, draft, ring = self.recurrence, self.draft, self.ring
-        if made.added == Num(ring.zero):
-            raise IllegalRewriteError(f"tensor {self.name!r}: nothing is added to its state, got a product alone; use "
-                                      "the associative scan")
         after = Call("lt", (Coord(self.inner), Coord(self.between)))
         to_end = self._product("E" + self.name, (self.outer, self.inner), (after,))
         whole = self._product("D" + self.name, (self.outer,), ())
         added = product_of(ring, (*to_end, *((s, self.at(f, self.inner)) for s, f in self._added())))
-        state = draft.define("S" + self.name, (self.outer, *made.ranks), added, sum_head(added, (self.inner,)))
+        state = draft.define("S" + self.name, (self.outer, *made.ranks), added, sum_head(added, (self.inner,)),
+                             self.bound(added, self.inner))
 
         def body(fresh: str) -> Expr:
             before = Access(fresh, (Coord(self.outer), *(Coord(r) for r in made.ranks)))
@@ -247,7 +256,8 @@ class _Chunks:
                                                        if r in mentioned), body, sum_head(body, summed),
                               seen if {self.inner, self.earlier} <= mentioned else None)
         near = product_of(ring, (*((s, substitute(f, inside)) for s, f in decay), (1, matrix), *rest))
-        return draft.define("I" + reader.name, ranks, near, sum_head(near, (self.earlier,)))
+        within = conjunction(missing(draft.support, (seen,), near))
+        return draft.define("I" + reader.name, ranks, near, sum_head(near, (self.earlier,)), within)
 
     def _far(self, reader: Einsum, outside: Factors, inside: dict[str, Expr], carry: str, summed: tuple[str, ...],
              ranks: tuple[str, ...]) -> Expr:

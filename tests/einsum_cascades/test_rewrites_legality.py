@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from einsum_cascades.errors import FusebenchError, UnknownNameError
+from einsum_cascades.extents import mentioned
 from einsum_cascades.interpreter import run
 from einsum_cascades.ir import Cascade
 from einsum_cascades.notation import parse
@@ -176,6 +177,10 @@ A[p] = sum[m] (X[p,I[p,m]] - G[p]) * W[m]
      "reads another slot than the one after a step or the last"),
     ("init R[0,n] = 0\nR[i+1,n] = A[i] * R[i,n] + X[i,n]\nY[i,n] = tanh(R[i+1,n])", "chunked-scan", ("R",), "it is no sum of products"),
     ("init R[0,n] = -inf\nR[i+1,n] = max(R[i,n], X[i,n])\nY[i] = R[i+1,n] * C[n]", "chunked-scan", ("R",), "it is no linear recurrence"),
+    ("init R[0,n] = 0\nR[i+1,n] = A[i] * R[i,n] + B[n]\nY[i] = R[i+1,n] * C[i,n]", "chunked-scan", ("R",),
+     "it adds the same at every step"),
+    ("init R[0,n] = 1\nR[i+1,n] = A[i] * R[i,n]\nY[i] = R[i+1,n] * C[i,n]", "chunked-scan", ("R",),
+     "it is no linear recurrence"),
 ])
 def test_a_condition_that_does_not_hold_is_said(text: str, name: str, site: tuple[str, ...], message: str) -> None:
     assert message in refused(text, name, *site)
@@ -251,3 +256,41 @@ def test_unknown_names_are_suggested() -> None:
         apply(parse(ATTENTION), "iterate", "GN", "m")
     with pytest.raises(FusebenchError, match="its site has 2 parts, got 1"):
         apply(parse(ATTENTION), "iterate", "GM")
+
+
+@pytest.mark.parametrize("text", [
+    # What a step adds knows its coordinate, or holds a part that does not: neither may count beyond the rank's end.
+    """init H[0,n,f] = H0[n,f]
+H[i+1,n,f] = A[i] * H[i,n,f] + B[n] * (i + 1) * X[f]
+Y[i,f] = C[i,n] * H[i+1,n,f]
+L[n,f] = H[I,n,f]
+""",
+    """init H[0,g,n,f] = 1
+H[i+1,g,n,f] = H[i,g,n,f] * W[i,g] / V[g] - B[i,n] * X[i,g,f] + 0.5
+Y[f,i,h] = C[i,n] * H[i+1,h//R,n,f]
+L[f,n] = H[I,g,n,f]
+""",
+    # A coefficient of a kept rank, and one that is the same at every step.
+    """init H[0,n,f] = 1
+H[i+1,n,f] = H[i,n,f] * W[f] + B[i,n] * X[i,f]
+Y[i,f] = C[i,n] * H[i+1,n,f] * G[i,f]
+""",
+    """init H[0,n] = 0
+H[i+1,n] = 0.5 * H[i,n] + B[i,n]
+Y[i] = C[i,n] * H[i+1,n]
+L[n] = H[I,n]
+""",
+])
+def test_a_chunked_scan_of_any_tile(text: str) -> None:
+    cascade = parse(text)
+    derived = made(text, "chunked-scan", "H")
+    sizes = {"i": 7, "n": 2, "f": 3, "g": 2, "h": 4, "r": 2}
+    given = {rank: sizes[rank] for rank in mentioned(cascade)}
+    rng = np.random.default_rng(3)
+    known = structure(cascade)
+    arrays = {t: rng.normal(size=[sizes[r] for r in known.dimensions[t] if r is not None]) for t in known.inputs}
+    wanted = run(cascade, arrays, given)
+    for tile in (1, 3, 7, 10):
+        found = run(derived, arrays, {**given, "i0": tile})
+        for tensor, value in wanted.items():
+            np.testing.assert_allclose(found[tensor], value, rtol=1e-10, atol=1e-12)
