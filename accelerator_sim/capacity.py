@@ -45,9 +45,11 @@ def footprints(plan: Plan, stage: Stage) -> Iterator[tuple[str, dict[str, Quanti
                 else:
                     taken[room] = larger(taken.get(room, 0), size * (1 - kept.spill) if kept.spill else size)
         capacity = plan.machine.memories[memory].bytes
-        left = None if capacity is None else capacity - total(taken)
         for room, size in overflow:
-            taken[room] = larger(taken.get(room, 0), size if left is None else larger(smaller(size, left), 0))
+            own = taken.get(room, 0)
+            # It may grow into what the other rooms leave.
+            fits = size if capacity is None else larger(smaller(size, capacity - total(taken) + own), 0)
+            taken[room] = larger(own, fits)
         yield memory, taken
 
 

@@ -161,6 +161,17 @@ def test_what_overflows_is_what_the_others_leave_no_room_for() -> None:
         make_plan(cascade_of("flat"), design, small_machine(2, 2, 2, buffer_bytes=3), Shape({"p": 4, "m": 10, "e": 2, "f": 2}))
 
 
+def test_what_overflows_may_fill_the_room_that_it_shares() -> None:
+    places = {f"{t}_loc": "onchip" if t in ("Q", "A", "AV") else "offchip" for t in ("Q", "K", "QK", "A", "V", "AV")}
+    row = {"workload": "small", "seq_len": "0", **places, "QK_stationarity": "output", "AV_stationarity": "output",
+           "fusion_granularity": "row", "P1": "3", "proportion_spilled": "0"}
+    design = replace(load_design_file("flat"), table=(row,)).design("small", 0)
+    # Q and AV take 6 bytes, GM and SD 2, and 3 rows of A 30: a fiber of QK lies where A will overwrite it.
+    plan = make_plan(cascade_of("flat"), design, small_machine(1, 1, 1, buffer_bytes=46), Shape({"p": 3, "m": 5, "e": 1, "f": 1}))
+    kept = next(k for k in design.bindings[1].kept["global_buffer"] if k.tensor == "QK")
+    assert spill_share(plan, design.stages[0], 1, "global_buffer", kept) == 0
+
+
 def test_a_memory_without_bounds_takes_everything() -> None:
     design = load_design("binding")
     machine = small_machine(2, 2, 2)

@@ -123,7 +123,7 @@ class _Stage:
         return any(a.tensor == tensor for name in elsewhere for a in _reads(self.einsums[name]))
 
     def overflow(self, memory: str, number: int, mine: Kept) -> float:
-        """The share of a tile that the other tiles of the stage leave no room for; what is in place takes one room."""
+        """The share of a tile that the other rooms of the stage leave no place for; what is in place shares a room."""
         rooms: dict[str, float] = {}
         for n in self.stage.nests:
             for kept in self.design.bindings[n].kept.get(memory, ()):
@@ -131,6 +131,7 @@ class _Stage:
                     room = kept.in_place or kept.tensor
                     size = self.found.tiles[n, memory, kept.tensor] * (1 - kept.spill)
                     rooms[room] = max(rooms.get(room, 0), size)
+        rooms.pop(mine.in_place or mine.tensor, None)
         size = self.found.tiles[number, memory, mine.tensor]
         left = self.machine.memories[memory].bytes / self.machine.value_bytes - sum(rooms.values())
         return float(max(0, size - left) / size)
