@@ -288,6 +288,20 @@ def kept_coords(expr: Expr) -> tuple[str, ...]:
             return ()
 
 
+def conjuncts(where: Expr | None) -> tuple[Expr, ...]:
+    """Returns a predicate as the conditions that must all hold."""
+    match where:
+        case None:
+            return ()
+        case Call(op="and", args=(left, right)):
+            return (*conjuncts(left), *conjuncts(right))
+        case Call(op="not", args=(Call(op="or", args=(left, right)),)):
+            return (*conjuncts(Call("not", (left,))), *conjuncts(Call("not", (right,))))
+        case Call(op="not", args=(Call(op="not", args=(inner,)),)):
+            return conjuncts(inner)
+    return (where,)
+
+
 def transform(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """Returns the expression with ``change`` applied to every node, innermost first."""
     match expr:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 from accelerator_sim.estimate import Estimate
 from accelerator_sim.events.inputs import CHANNEL
 from accelerator_sim.events.simulate import StageEvents
 from accelerator_sim.events.trace import chrome_trace
-from reports.files import OutputError, write_file
+from reports.files import output_file, write_file
 
 SHOWN_EPOCHS = 4
+PICTURES = (".png", ".svg")
 
 
 def event_document(found: Estimate, stages: tuple[StageEvents, ...]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def write_trace(stages: tuple[StageEvents, ...], clock_hz: float, path: str) -> 
 
     Raises: OutputError where it cannot be written.
     """
-    write_file(Path(path), json.dumps(chrome_trace(stages, clock_hz)).encode())
+    write_file(output_file(path), json.dumps(chrome_trace(stages, clock_hz)).encode())
 
 
 def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
@@ -52,9 +52,7 @@ def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
 
     Raises: OutputError for another suffix, or where it cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg"):
-        raise OutputError(f"{path}: picture: it should end in .png or .svg, got {suffix!r}; rename it")
+    file = output_file(path, PICTURES)
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -88,6 +86,6 @@ def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
     axes.grid(axis="x", color="#dddddd")
     axes.set_axisbelow(True)
     content = io.BytesIO()
-    figure.savefig(content, format=suffix[1:], dpi=150)
+    figure.savefig(content, format=file.suffix[1:].lower(), dpi=150)
     pyplot.close(figure)
-    write_file(Path(path), content.getvalue())
+    write_file(file, content.getvalue())

@@ -33,13 +33,13 @@ def output_folder(path: str) -> Path:
     return folder
 
 
-def output_file(path: str, suffixes: Sequence[str]) -> Path:
-    """Returns the path of a file to write, which ends in one of some suffixes and whose folder exists.
+def output_file(path: str, suffixes: Sequence[str] = ()) -> Path:
+    """Returns the path of a file to write, which ends in one of some suffixes (in any where there are none) and whose folder exists.
 
     Raises: OutputError where it does not, or is a folder.
     """
     file = Path(path)
-    if file.suffix.lower() not in suffixes:
+    if suffixes and file.suffix.lower() not in suffixes:
         got = f"suffix {file.suffix!r}" if file.suffix else "no suffix"
         raise OutputError(f"{path}: file: its name should end in {' or '.join(suffixes)}, got {got}; rename it")
     if not file.parent.is_dir():

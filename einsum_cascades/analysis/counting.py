@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from einsum_cascades.analysis.linear import Linear
+from einsum_cascades.analysis.linear import Linear, compared
 from einsum_cascades.analysis.presence import Condition
 from einsum_cascades.analysis.regions import at_most_zero, points_of
 from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num, coords, walk
@@ -172,13 +172,10 @@ def _intervals(ranks: Sequence[str], exprs: Sequence[Expr],
 
 def inequalities(expr: Expr, extents: Mapping[str, int]) -> list[Linear] | None:
     """Returns the forms f with f <= 0 that a comparison says, with numbers for extents; None where it is not linear."""
-    match expr:
-        case Call(op="lt" | "le" | "gt" | "ge" | "eq" as op, args=(left, right)):
-            pass
-        case _:
-            return None
-    if op in ("gt", "ge"):
-        left, right, op = right, left, "lt" if op == "gt" else "le"
+    comparison = compared(expr)
+    if comparison is None:
+        return None
+    op, left, right = comparison
     a, b = affine_in(left, extents), affine_in(right, extents)
     if a is None or b is None:
         return None

@@ -46,6 +46,16 @@ class Linear:
         return dict(self.coordinates).get(rank, 0)
 
 
+def compared(expr: Expr) -> tuple[str, Expr, Expr] | None:
+    """Returns a comparison as ``lt``, ``le`` or ``eq`` of two sides, or None where it is none of these, nor their opposites."""
+    match expr:
+        case Call(op="lt" | "le" | "eq" as op, args=(left, right)):
+            return op, left, right
+        case Call(op="gt" | "ge" as op, args=(left, right)):
+            return "lt" if op == "gt" else "le", right, left
+    return None
+
+
 @lru_cache(maxsize=8192)
 def linear(expr: Expr) -> Linear | None:
     """Returns an expression as a linear form, or None where it is none (a product of coordinates, a floor, a clamp)."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from einsum_cascades.indices import bounding_rank
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords, transform
+from einsum_cascades.ir import conjuncts as parts
 from einsum_cascades.structure import Structure, structure
 
 _NEGATED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt", "eq": "ne", "ne": "eq"}
@@ -83,17 +84,7 @@ def _inside(access: Access, found: Structure) -> list[Condition]:
 
 
 def conjuncts(where: Expr | None) -> tuple[Expr, ...]:
-    """Returns a predicate as the parts that must all hold."""
-    match where:
-        case None:
-            return ()
-        case Call(op="and", args=(left, right)):
-            return (*conjuncts(left), *conjuncts(right))
-        case Call(op="not", args=(Call(op="or", args=(left, right)),)):
-            return (*conjuncts(Call("not", (left,))), *conjuncts(Call("not", (right,))))
-        case Call(op="not", args=(Call(op="not", args=(inner,)),)):
-            return conjuncts(inner)
-        case Call(op="not", args=(Call(op=op, args=args),)) if op in _NEGATED:
-            return (Call(_NEGATED[op], args),)
-        case _:
-            return (where,)
+    """Returns a predicate as the parts that must all hold, a comparison that must not hold as its opposite."""
+    return tuple(Call(_NEGATED[e.args[0].op], e.args[0].args)
+                 if isinstance(e, Call) and e.op == "not" and isinstance(e.args[0], Call) and e.args[0].op in _NEGATED else e
+                 for e in parts(where))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from einsum_cascades.analysis.linear import Linear, linear, plus
+from einsum_cascades.analysis.linear import Linear, compared, linear, plus
 from einsum_cascades.ir import Call, Expr
 from einsum_cascades.symbols import Formula, extent, formula, is_positive, maximum, minimum, multiplied
 
@@ -18,13 +18,10 @@ Composites = Iterable[tuple[str, tuple[str, ...]]]
 
 def at_most_zero(expr: Expr) -> list[Linear] | None:
     """Returns the forms f with f <= 0 that a comparison says, extents as symbols; None where it is not linear."""
-    match expr:
-        case Call(op="lt" | "le" | "gt" | "ge" | "eq" as op, args=(left, right)):
-            pass
-        case _:
-            return None
-    if op in ("gt", "ge"):
-        left, right, op = right, left, "lt" if op == "gt" else "le"
+    comparison = compared(expr)
+    if comparison is None:
+        return None
+    op, left, right = comparison
     form = linear(Call("sub", (left, right)))
     if form is None or not all(isinstance(s, str) for s, _ in form.symbols):
         return None

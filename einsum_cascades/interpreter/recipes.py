@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from einsum_cascades.indices import Offset, offset
 from einsum_cascades.interpreter.blocks import Space
 from einsum_cascades.interpreter.contraction import planned
-from einsum_cascades.ir import Access, Call, Einsum, Expr, coords, unique
+from einsum_cascades.ir import Access, Call, Einsum, Expr, conjuncts, coords, unique
 from einsum_cascades.operators import POPULATES
 from einsum_cascades.structure import Iteration
 
@@ -92,20 +92,6 @@ def recipe(einsum: Einsum, iterative: Mapping[str, Iteration]) -> Recipe:
                   named.ranks if named else (), scattered,
                   tuple(tuple(_terms(body, 1.0)) for body in einsum.bodies), iterations,
                   tuple(map(_carries, einsum.outputs, einsum.bodies, iterations)))
-
-
-def conjuncts(where: Expr | None) -> tuple[Expr, ...]:
-    """Returns a predicate as the conditions that must all hold."""
-    match where:
-        case None:
-            return ()
-        case Call(op="and", args=(left, right)):
-            return (*conjuncts(left), *conjuncts(right))
-        case Call(op="not", args=(Call(op="or", args=(left, right)),)):
-            return (*conjuncts(Call("not", (left,))), *conjuncts(Call("not", (right,))))
-        case Call(op="not", args=(Call(op="not", args=(inner,)),)):
-            return conjuncts(inner)
-    return (where,)
 
 
 def _terms(body: Expr, sign: float) -> list[Term]:

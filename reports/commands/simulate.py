@@ -65,6 +65,13 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
         raise click.UsageError(f"--trace and --picture are for --timing event, got {timing!r}")
     if dataflow is not None:
         raise click.UsageError(f"--dataflow is for --timing no-overlap, got {dataflow!r} without it")
+    if trace or picture:
+        from reports.events import PICTURES
+        from reports.files import output_file
+        if trace:
+            output_file(trace)
+        if picture:
+            output_file(picture, PICTURES)
     found = simulate(named, machine, design, **given)
     shape = found.plan.shape
     document: dict[str, Any] = {"cascade": named.cascade.name, "extents": dict(shape.extents),
