@@ -25,7 +25,7 @@ def tile_values(plan: Plan, nest: int, kept: Kept) -> Quantity:
             # A loop that steps over PEs leaves as many coordinates inside as there are PEs.
             inside: dict[str, Seen] = {p: "all" if p not in outer else "pe" for p in operand.state
                                        if p not in outer or p in work.spread}
-            size = plan.space.tally(inside, work.spread) * work.walk.most(operand, work.above(kept.at))
+            size = work.walk.space.tally(inside, work.spread) * work.walk.most(operand, work.above(kept.at))
             found = larger(found, size)
     return found
 

@@ -139,7 +139,7 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
             points = work.walk.points()
             here = work.walk.steps()
             each = cycles_per_point(work)
-            present = _present(plan, work, points)
+            present = _present(work, points)
             steps[work.name] = here
             cycles[work.name] = {work.unit.name: here * each}
             busy[work.name] = {work.unit.name: present * each}
@@ -162,14 +162,15 @@ def cycles_per_point(work: Work) -> Quantity:
     return total
 
 
-def _present(plan: Plan, work: Work, points: Quantity) -> Quantity:
+def _present(work: Work, points: Quantity) -> Quantity:
     """The points that predicates leave, of those that are walked."""
     conditions = (*work.frame.conditions, *work.frame.inside)
     if not conditions:
         return points
     from einsum_cascades.analysis.counting import count
-    ranks = tuple(dict.fromkeys(plan.space.whole(p) for p in work.parts))
-    return int(count(ranks, tuple(Condition(c) for c in conditions), {}, plan.space.extents).value.constant or 0)
+    space = work.walk.space
+    ranks = tuple(dict.fromkeys(space.whole(p) for p in work.parts))
+    return int(count(ranks, tuple(Condition(c) for c in conditions), {}, space.extents).value.constant or 0)
 
 
 def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) -> None:

@@ -95,12 +95,13 @@ class Schedule:
 @dataclass(frozen=True)
 class Stage:
     """Nests (by number in the mapping) that share the machine at a time. ``off_chip`` tensors pass through the outermost
-    memory between its nests."""
+    memory between its nests. ``sizes`` are of parts of ranks here, over the design's."""
 
     name: str
     nests: tuple[int, ...]
     schedule: Schedule
     off_chip: frozenset[str] = frozenset()
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artif
         maker = next((w for w in works.values() if w.result.tensor == tensor), None)
         if maker is None:
             continue
-        again = 1 - 1 / plan.space.extent(loop)
+        again = 1 - 1 / maker.walk.space.extent(loop)
         values = maker.walk.held(maker.result) * again
         unit = maker.unit.name
         yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(maker), costs[unit].write_pj)

@@ -80,14 +80,16 @@ def _stage(time: StageTime) -> dict[str, object]:
     return found
 
 
-def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, accounting: str = PHYSICAL) -> Estimate:
-    """Returns what a cascade costs on a machine under a design at a shape.
+def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, accounting: str = PHYSICAL, *,
+             whole: bool = True) -> Estimate:
+    """Returns what a cascade costs on a machine under a design at a shape; of a design that is not of the ``whole`` cascade,
+    what the Einsums cost that it places.
 
     Raises: DesignError where the design does not fit the cascade or the machine, CapacityError where tiles do not fit
         a memory, UnknownNameError for an unknown accounting or a name that the machine lacks, ComponentError where a
         cost is not known.
     """
-    plan = make_plan(cascade, design, machine, shape)
+    plan = make_plan(cascade, design, machine, shape, whole=whole)
     counts: dict[str, StageCounts] = {}
     times: dict[str, StageTime] = {}
     charges: list[Charge] = []

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from accelerator_sim.design import Design, Stage
+from accelerator_sim.design import Design, Size, Stage
 from accelerator_sim.operators import COMPOSED, FUSED, counted
 from accelerator_sim.residency import check_residency
 from einsum_cascades.errors import DesignError, suggest
@@ -91,42 +91,43 @@ class EinsumFrame:
 class Frame:
     """A cascade under a design.
 
-    ``parts`` are the parts of each rank, outer to inner. ``einsums`` by nest. ``crossing`` holds, by stage, the
+    ``parts`` are the parts of each rank in each nest, outer to inner. ``einsums`` by nest. ``crossing`` holds, by stage, the
     tensors that come from or go to the outermost memory. ``partial`` are Einsums that have a part of a rank inside of a
     loop over another part that they lack: the Einsum, the part that it lacks, the one that it has.
     """
 
     cascade: Cascade
     design: Design
-    parts: Mapping[str, tuple[str, ...]]
+    parts: tuple[Mapping[str, tuple[str, ...]], ...]
     einsums: tuple[tuple[EinsumFrame, ...], ...]
     crossing: Mapping[str, frozenset[str]]
     partial: tuple[tuple[str, str, str], ...]
 
 
-_KEPT: OrderedDict[tuple[int, int], Frame] = OrderedDict()
+_KEPT: OrderedDict[tuple[int, int, bool], Frame] = OrderedDict()
 _MOST_KEPT = 64
 
 
-def make_frame(cascade: Cascade, design: Design) -> Frame:
-    """Returns the frame of a cascade under a design, which is kept for the next time.
+def make_frame(cascade: Cascade, design: Design, whole: bool = True) -> Frame:
+    """Returns the frame of a cascade under a design, which is kept for the next time. A design that is not of the ``whole``
+    cascade places some of its Einsums; the others run in other stages.
 
     Raises: DesignError where the design does not fit the cascade, or an Einsum is of a kind that has no counts.
     """
     # Both are held by the frame, so that their identities stay theirs; comparing them anew would cost far more.
-    key = (id(cascade), id(design))
+    key = (id(cascade), id(design), whole)
     if key not in _KEPT:
-        _KEPT[key] = _made(cascade, design)
+        _KEPT[key] = _made(cascade, design, whole)
         if len(_KEPT) > _MOST_KEPT:
             _KEPT.popitem(last=False)
     return _KEPT[key]
 
 
-def _made(cascade: Cascade, design: Design) -> Frame:
-    design.mapping.verify(cascade, source=f"design {design.id!r}")
+def _made(cascade: Cascade, design: Design, whole: bool) -> Frame:
+    design.mapping.verify(cascade, source=f"design {design.id!r}", whole=whole)
     parts = _parts(cascade, design)
     einsums = {e.name: e for e in cascade.einsums}
-    frames = tuple(tuple(_einsum_frame(cascade, design, einsums[name], number, parts) for name in nest.einsums)
+    frames = tuple(tuple(_einsum_frame(cascade, design, einsums[name], number, parts[number]) for name in nest.einsums)
                    for number, nest in enumerate(design.mapping.nests))
     crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
     for stage in design.stages:
@@ -136,18 +137,67 @@ def _made(cascade: Cascade, design: Design) -> Frame:
     return Frame(cascade, design, parts, frames, crossing, tuple(_partial(design, parts, frames)))
 
 
-def _partial(design: Design, parts: Mapping[str, tuple[str, ...]],
+def _partial(design: Design, parts: tuple[Mapping[str, tuple[str, ...]], ...],
              frames: tuple[tuple[EinsumFrame, ...], ...]) -> Iterator[tuple[str, str, str]]:
-    for nest, own in zip(design.mapping.nests, frames, strict=True):
+    for nest, ranks, own in zip(design.mapping.nests, parts, frames, strict=True):
         for frame in own:
-            for order in parts.values():
+            for order in ranks.values():
                 lacking = [p for p in order if p in nest.loops and p not in frame.parts]
                 yield from ((frame.einsum.name, a, b) for a in lacking for b in order if b in frame.parts
                             and (order.index(a) < order.index(b) or b not in nest.loops
                                  or nest.loops.index(a) < nest.loops.index(b)))
 
 
-def _parts(cascade: Cascade, design: Design) -> dict[str, tuple[str, ...]]:
+def _parts(cascade: Cascade, design: Design) -> tuple[Mapping[str, tuple[str, ...]], ...]:
+    """The parts of all ranks in each nest. Sizes must be of parts that there are."""
+    nests = design.mapping.nests
+    # Nests that cut alike have one mapping.
+    made: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
+    found = []
+    for nest in nests:
+        partitions = design.mapping.partitions_in(nest)
+        key = tuple(partitions.items())
+        if key not in made:
+            made[key] = _parts_of(cascade, design, partitions)
+        found.append(made[key])
+    _check_sizes(cascade, design, found)
+    return tuple(found)
+
+
+def _check_sizes(cascade: Cascade, design: Design, parts: list[Mapping[str, tuple[str, ...]]]) -> None:
+    leaves = {leaf for own in structure(cascade).composites.values() for leaf in own}
+    tables: list[tuple[str, Mapping[str, Size], list[Mapping[str, tuple[str, ...]]]]] = [("mapping.sizes", design.sizes, parts)]
+    for stage in design.stages:
+        here = [parts[n] for n in stage.nests]
+        if any(own != here[0] for own in here[1:]):
+            raise DesignError(f"design {design.id!r}: stage {stage.name!r}: its nests share tiles, got ranks that they cut differently; "
+                              f"give them one partition")
+        tables.append((f"stage {stage.name!r}: sizes", stage.sizes, here))
+        for part, size in stage.sizes.items():
+            if part in leaves:
+                raise DesignError(f"design {design.id!r}: stage {stage.name!r}: sizes.{part}: the cascade itself cuts its rank, for all "
+                                  f"stages alike, got a size of one stage; give it in mapping.sizes")
+            if size.fits is not None:
+                raise DesignError(f"design {design.id!r}: stage {stage.name!r}: sizes.{part}: a stage's size is a number, a path or a "
+                                  f"rank, got a rule; give it in mapping.sizes")
+    for place, sizes, several in tables:
+        known = [p for ranks in several for own in ranks.values() for p in own]
+        for part in sizes:
+            if part not in known:
+                raise DesignError(f"design {design.id!r}: {place}: no rank has such a part, got {part!r}; "
+                                  f"{suggest(part, known)}")
+            for rank, own in ((r, own) for ranks in several for r, own in ranks.items() if part in own):
+                if len(own) > 1 and part == own[0]:
+                    raise DesignError(f"design {design.id!r}: {place}.{part}: the outermost part is as long as the rank {rank!r} needs, "
+                                      f"got a size; remove it")
+    for stage in design.stages:
+        for part in (p for n in stage.nests for own in parts[n].values() for p in own[1:]):
+            if part not in design.sizes and part not in stage.sizes:
+                raise DesignError(f"design {design.id!r}: mapping.sizes: part {part!r} has no size, got none; give the "
+                                  f"extent of every part but the outermost")
+
+
+def _parts_of(cascade: Cascade, design: Design, partitions: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     found, mapping = structure(cascade), design.mapping
     parts: dict[str, tuple[str, ...]] = {r: (r,) for r in mapping.instances}
     inside = {leaf for leaves in found.composites.values() for leaf in leaves}
@@ -155,26 +205,13 @@ def _parts(cascade: Cascade, design: Design) -> dict[str, tuple[str, ...]]:
         if rank in inside or rank in mapping.instances:
             continue
         leaves = _leaves(rank, found.composites)
-        parts[rank] = tuple(p for leaf in leaves for p in mapping.partitions.get(leaf, (leaf,)))
+        parts[rank] = tuple(p for leaf in leaves for p in partitions.get(leaf, (leaf,)))
     known = [p for own in parts.values() for p in own]
     for part in known:
         if known.count(part) > 1:
             ranks = ", ".join(r for r, own in parts.items() if part in own)
             raise DesignError(f"design {design.id!r}: mapping.partition: a part has a name of its own, got {part!r} in {ranks}; rename "
                               f"one")
-    for part in design.sizes:
-        if part not in known:
-            raise DesignError(f"design {design.id!r}: mapping.sizes: no rank has such a part, got {part!r}; "
-                              f"{suggest(part, known)}")
-        rank, own = next((r, own) for r, own in parts.items() if part in own)
-        if len(own) > 1 and part == own[0]:
-            raise DesignError(f"design {design.id!r}: mapping.sizes.{part}: the outermost part is as long as the rank {rank!r} needs, got "
-                              f"a size; remove it")
-    for own in parts.values():
-        for part in own[1:]:
-            if part not in design.sizes:
-                raise DesignError(f"design {design.id!r}: mapping.sizes: part {part!r} has no size, got none; give the "
-                                  f"extent of every part but the outermost")
     return parts
 
 
@@ -194,31 +231,31 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,
     if clash:
         raise DesignError(f"{place}: a rank that repeats the cascade is one of its own, got {clash[0]!r}; give the design "
                           f"'instances' without it")
-    reads = tuple(_operand(cascade, design, place, a) for a in _reads(einsum))
+    own = design.mapping.nests[nest]
+    reads = tuple(_operand(cascade, design, own, a) for a in _reads(einsum))
     operators, sums_product = counted(cascade, einsum)
     conditions, inside, unknown = _conditions(cascade, einsum, parts)
-    return EinsumFrame(einsum, instances, (*instances, *design.mapping.parts(einsum)),
-                       design.mapping.loops_of(design.mapping.nests[nest], einsum), reads,
-                       _operand(cascade, design, place, einsum.output), operators, sums_product, conditions, inside, unknown)
+    return EinsumFrame(einsum, instances, (*instances, *design.mapping.parts(einsum, own)),
+                       design.mapping.loops_of(own, einsum), reads, _operand(cascade, design, own, einsum.output), operators, sums_product, conditions, inside, unknown)
 
 
 def _reads(einsum: Einsum) -> tuple[Access, ...]:
     return tuple(dict.fromkeys(a for body in einsum.bodies for a in accesses(body)))
 
 
-def _operand(cascade: Cascade, design: Design, place: str, access: Access) -> Operand:
-    found = structure(cascade)
+def _operand(cascade: Cascade, design: Design, nest: Nest, access: Access) -> Operand:
+    found, partitions = structure(cascade), design.mapping.partitions_in(nest)
     walked: list[str] = list(design.mapping.instances)
     windows: list[Window] = []
     for dimension, index in enumerate(access.indices):
-        parts = design.mapping.parts_of_index(index)
+        parts = design.mapping.parts_of_index(index, nest)
         if parts is not None:
             walked += parts
             continue
-        over = frozenset(p for r in coords(index) for p in design.mapping.partitions.get(r, (r,)))
+        over = frozenset(p for r in coords(index) for p in partitions.get(r, (r,)))
         windows.append(Window(access.tensor, folded(index), found.dimensions[access.tensor][dimension], over))
     iterative = found.iterative.get(access.tensor)
-    slots = design.mapping.partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
+    slots = partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
     return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots), tuple(windows))
 
 
@@ -251,11 +288,11 @@ def _crossing(cascade: Cascade, design: Design, stage: Stage, frames: tuple[tupl
     """Inputs and outputs of the cascade, what the stage sends off the chip, and what other stages make or need."""
     found = structure(cascade)
     here = [f for n in stage.nests for f in frames[n]]
-    others = [f for other in design.stages if other is not stage for n in other.nests for f in frames[n]]
+    names = {f.einsum.name for f in here}
     made = {f.result.tensor for f in here}
     used = {o.tensor for f in here for o in f.operands}
-    return frozenset((*found.inputs, *found.outputs, *stage.off_chip, *(used - made),
-                      *(made & {o.tensor for f in others for o in f.operands})))
+    elsewhere = {a.tensor for e in cascade.einsums if e.name not in names for a in _reads(e)}
+    return frozenset((*found.inputs, *found.outputs, *stage.off_chip, *(used - made), *(made & elsewhere)))
 
 
 def _check_names(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:

@@ -131,12 +131,13 @@ def _distance(plan: Plan, consumer: Work, edge: Dependence, loops: Sequence[str]
     """The epochs that a dependence spans: rounds of its loop times the epochs of a round."""
     if not edge.lag or edge.loop is None:
         return 0
-    parts = plan.frame.parts.get(plan.space.whole(edge.loop), (edge.loop,))
+    space = consumer.walk.space
+    parts = space.parts.get(space.whole(edge.loop), (edge.loop,))
     at = max((i for i, x in enumerate(loops) if x in parts), default=None)
     if at is None:
         return edge.lag
     inside = [x for x in loops[at + 1:] if x in consumer.loops or x in plan.frame.design.mapping.instances]
-    return edge.lag * plan.space.steps(inside, {})
+    return edge.lag * space.steps(inside, {})
 
 
 def _leaving(producer: Work, consumer: Work) -> Quantity:

@@ -99,15 +99,20 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A design for one machine and shape. ``works`` holds the Einsums of each nest in order; ``valid`` says where, of
-    a batch of machines, everything fits (True for a single machine, which is refused otherwise)."""
+    """A design for one machine and shape. ``spaces`` are the ranks as each nest cuts them, and ``works`` its Einsums in order;
+    ``valid`` says where, of a batch, everything fits (True for a single point, which is refused otherwise)."""
 
     frame: Frame
     machine: Machine
     shape: Shape
-    space: Space
+    spaces: tuple[Space, ...]
     works: tuple[tuple[Work, ...], ...]
     valid: Quantity = True
+
+    @property
+    def space(self) -> Space:
+        """The ranks as the first nest cuts them: all nests, where no nest says otherwise."""
+        return self.spaces[0]
 
     @property
     def design(self) -> Design:
@@ -133,13 +138,15 @@ class Plan:
         return tensor in self.frame.crossing[stage.name]
 
 
-def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape) -> Plan:
-    """Returns the plan of a cascade under a design, on a machine, at a shape.
+def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape, *, whole: bool = True) -> Plan:
+    """Returns the plan of a cascade under a design, on a machine, at a shape. Sizes may be arrays, one element for each design
+    point. A design that is not of the ``whole`` cascade places some of its Einsums; what passes between these and the others
+    goes through the outermost memory.
 
     Raises: DesignError where the design fits neither the cascade nor the machine, CapacityError where what it keeps
         does not fit a memory; UnknownNameError for a name that the machine lacks.
     """
-    frame = make_frame(cascade, design)
+    frame = make_frame(cascade, design, whole)
     _check_units(design, machine)
     extents = _extents(frame, machine, shape)
     sizes: dict[str, Quantity] = {}
@@ -156,8 +163,8 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape) 
                           f"{', '.join(part for part, _ in free)}; give the others")
 
     def planned(sized: Mapping[str, Quantity]) -> Plan:
-        space = Space(extents, frame.parts, sized)
-        return Plan(frame, machine, shape, space, _works(frame, machine, space))
+        spaces = _spaces(frame, machine, shape, extents, sized)
+        return Plan(frame, machine, shape, spaces, _works(frame, machine, spaces))
 
     for part, rule in free:
         sizes[part] = _largest(frame, machine, part, rule, sizes, extents,
@@ -168,15 +175,35 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape) 
     return plan if valid is True else replace(plan, valid=valid)
 
 
+def _spaces(frame: Frame, machine: Machine, shape: Shape, extents: Mapping[str, Quantity],
+            sizes: Mapping[str, Quantity]) -> tuple[Space, ...]:
+    """The ranks as each nest cuts them; nests that cut alike share one."""
+    found: dict[int, Space] = {}
+    made: dict[int, Space] = {}
+    for stage in frame.design.stages:
+        own = {part: _fixed(frame, machine, shape, part, size) for part, size in stage.sizes.items()}
+        for number in stage.nests:
+            parts = frame.parts[number]
+            if own:
+                found[number] = found[stage.nests[0]] if number != stage.nests[0] else Space(extents, parts, {**sizes, **own})
+            else:
+                found[number] = made.setdefault(id(parts), Space(extents, parts, sizes))
+    return tuple(found[number] for number in sorted(found))
+
+
 def _check_partial(plan: Plan) -> None:
     """An Einsum inside of a loop over a part that it lacks runs in one round of it; which one depends on the other parts where the
     tiles of the rank are not full."""
+    if not plan.frame.partial:
+        return
+    spaces = {w.name: w.walk.space for works in plan.works for w in works}
     for einsum, lacking, part in plan.frame.partial:
-        rank = plan.space.whole(lacking)
-        if not everywhere(plan.space.extents[rank] % plan.space.inside(plan.space.parts[rank][0]) == 0):
+        space = spaces[einsum]
+        rank = space.whole(lacking)
+        if not everywhere(space.extents[rank] % space.inside(space.parts[rank][0]) == 0):
             raise DesignError(f"design {plan.design.id!r}: Einsum {einsum!r}: it has part {part!r} of rank {rank!r} without {lacking!r}, a "
                               f"loop of its nest, and the last tile of the rank is not full, got an extent of "
-                              f"{plan.space.extents[rank]}; choose a size that divides it, or put the Einsum in a nest of its own")
+                              f"{space.extents[rank]}; choose a size that divides it, or put the Einsum in a nest of its own")
 
 
 def _check_units(design: Design, machine: Machine) -> None:
@@ -233,12 +260,14 @@ def _extents(frame: Frame, machine: Machine, shape: Shape) -> dict[str, Quantity
     """The extent of every rank: of the shape, or a number or path in the design's sizes."""
     design = frame.design
     found: dict[str, Quantity] = {}
-    for rank, own in frame.parts.items():
+    for rank in dict.fromkeys(r for parts in frame.parts for r in parts):
+        # A rank that some nest does not cut has an extent of its own there.
+        whole = any(parts[rank] == (rank,) for parts in frame.parts)
         if rank in design.mapping.instances:
             found[rank] = shape.instances.get(rank, 1)
         elif rank in shape.extents:
             found[rank] = shape.extents[rank]
-        elif rank in design.sizes and own == (rank,):
+        elif rank in design.sizes and whole:
             found[rank] = _fixed(frame, machine, shape, rank, design.sizes[rank])
         else:
             raise DesignError(f"design {design.id!r}: rank {rank!r} has no extent, got extents of "
@@ -267,7 +296,7 @@ def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mappi
              extents: Mapping[str, Quantity], plans: tuple[Plan, ...]) -> Quantity:
     """The most of the tiles left, or their largest divisor, for which what is kept fits: bytes are linear in the coordinates that
     the part spans."""
-    rank, own = next((r, own) for r, own in frame.parts.items() if part in own)
+    rank, own = next((r, own) for parts in frame.parts for r, own in parts.items() if part in own)
     if len(own) < 2 or part != own[1]:
         raise DesignError(f"design {frame.design.id!r}: mapping.sizes.{part}: only the part next to the outermost can be the "
                           f"largest that fits, got parts {', '.join(own)}; give its size")
@@ -292,10 +321,10 @@ def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mappi
     return largest_divisor(tiles, most) if rule.divides else most
 
 
-def _works(frame: Frame, machine: Machine, space: Space) -> tuple[tuple[Work, ...], ...]:
+def _works(frame: Frame, machine: Machine, spaces: tuple[Space, ...]) -> tuple[tuple[Work, ...], ...]:
     design = frame.design
     found = []
-    for nest, binding, frames in zip(design.mapping.nests, design.bindings, frame.einsums, strict=True):
+    for nest, binding, frames, space in zip(design.mapping.nests, design.bindings, frame.einsums, spaces, strict=True):
         own = []
         for einsum in frames:
             name = einsum.einsum.name

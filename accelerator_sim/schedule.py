@@ -75,7 +75,8 @@ def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
     works = {w.name: w for w in plan.stage_works(stage)}
     loops = _epoch_loops(plan, stage, works)
     # All Einsums go through the same epochs; where those with predicates skip iterations, the others may still need them.
-    epochs: Quantity = 0 if any(w.walk.ties is not None for w in works.values()) else plan.space.size(loops)
+    epochs: Quantity = 0 if any(w.walk.ties is not None for w in works.values()) else \
+        plan.spaces[stage.nests[0]].size(loops)
     for work in works.values():
         epochs = larger(epochs, work.walk.rounds(loops))
     total: Quantity = 0

@@ -24,13 +24,15 @@ class Nest:
 
     ``loops`` are the shared temporal loops, outer to inner; an Einsum runs in those of its own ranks. ``inner`` orders
     an Einsum's further loops (ranks that it leaves out follow, in the order of the Einsum, parallel ones first).
-    ``parallel`` are the ranks, or parts of ranks, that an Einsum spreads over units.
+    ``parallel`` are the ranks, or parts of ranks, that an Einsum spreads over units. ``partitions`` stand in place of the
+    mapping's where they are given: one rank may be cut otherwise in each nest.
     """
 
     einsums: tuple[str, ...]
     loops: tuple[str, ...]
     inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parallel: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    partitions: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class CascadeMapping:
     partitions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     instances: tuple[str, ...] = ()
 
-    def verify(self, cascade: Cascade, *, source: str = "mapping") -> None:
-        """Checks that every Einsum is placed once, and that every rank that is named exists where it is named.
+    def verify(self, cascade: Cascade, *, source: str = "mapping", whole: bool = True) -> None:
+        """Checks that every Einsum is placed once, and that every rank that is named exists where it is named. A mapping that is
+        not ``whole`` places some Einsums only.
 
         Raises: DesignError otherwise.
         """
@@ -62,10 +65,10 @@ class CascadeMapping:
             if placed.count(name) > 1:
                 raise DesignError(f"{source}: Einsum {name!r} is placed in two nests, got a second place; remove one")
         missing = [name for name in einsums if name not in placed]
-        if missing:
+        if missing and whole:
             raise DesignError(f"{source}: Einsum {missing[0]!r} of the cascade {cascade.name!r} is placed in no nest, got "
                               f"places for {', '.join(placed)}; place it, or use a design for this cascade")
-        for rank, parts in self.partitions.items():
+        for rank, parts in (*self.partitions.items(), *(item for nest in self.nests for item in (nest.partitions or {}).items())):
             if rank not in structure(cascade).ranks:
                 raise DesignError(f"{source}: partition: the cascade {cascade.name!r} has no such rank, got {rank!r}; "
                                   f"{suggest(rank, structure(cascade).ranks)}")
@@ -76,7 +79,7 @@ class CascadeMapping:
             self._verify_nest(nest, einsums, source)
 
     def _verify_nest(self, nest: Nest, einsums: Mapping[str, Einsum], source: str) -> None:
-        known = unique((*self.instances, *(p for name in nest.einsums for p in self.parts(einsums[name]))))
+        known = unique((*self.instances, *(p for name in nest.einsums for p in self.parts(einsums[name], nest))))
         for loop in nest.loops:
             if loop not in known:
                 raise DesignError(f"{source}: loops of nest {nest.einsums[0]!r}: no Einsum of it has such a rank, got "
@@ -89,32 +92,38 @@ class CascadeMapping:
                 if name not in nest.einsums:
                     raise DesignError(f"{source}: {what}: Einsum {name!r} is not in this nest, got "
                                       f"{', '.join(nest.einsums)}; name one of them")
-                own = self.parts(einsums[name])
+                own = self.parts(einsums[name], nest)
                 for rank in ranks:
                     if rank not in own:
                         raise DesignError(f"{source}: {what} of Einsum {name!r}: it has no such rank, got {rank!r}; "
                                           f"{suggest(rank, own)}")
 
-    def parts(self, einsum: Einsum) -> tuple[str, ...]:
-        """Returns the ranks of an Einsum's iteration space, those that are partitioned as their parts."""
-        return unique(tuple(p for r in walked(einsum) for p in self.partitions.get(r, (r,))))
+    def partitions_in(self, nest: Nest | None) -> Mapping[str, tuple[str, ...]]:
+        """Returns the parts of the ranks that are partitioned in a nest (None: where nests do not say otherwise)."""
+        return self.partitions if nest is None or nest.partitions is None else nest.partitions
 
-    def parts_of_index(self, index: Expr) -> tuple[str, ...] | None:
+    def parts(self, einsum: Einsum, nest: Nest | None = None) -> tuple[str, ...]:
+        """Returns the ranks of an Einsum's iteration space, those that are partitioned as their parts."""
+        partitions = self.partitions_in(nest)
+        return unique(tuple(p for r in walked(einsum) for p in partitions.get(r, (r,))))
+
+    def parts_of_index(self, index: Expr, nest: Nest | None = None) -> tuple[str, ...] | None:
         """Returns the parts that an index walks, each coordinate once: of a rank, of a composite such as
         ``m1*M0 + m0``, or of an iterative slot ``m1 + 1``; None where it is none of these."""
+        partitions = self.partitions_in(nest)
         made = composite(index)
         if made is not None:
-            return tuple(p for r in _leaves(made) for p in self.partitions.get(r, (r,)))
+            return tuple(p for r in _leaves(made) for p in partitions.get(r, (r,)))
         form = affine(index)
         if form is None or len(form.coordinates) > 1 or any(c != 1 for _, c in form.coordinates):
             return None
         if form.coordinates and form.extents:
             return None
-        return tuple(p for r, _ in form.coordinates for p in self.partitions.get(r, (r,)))
+        return tuple(p for r, _ in form.coordinates for p in partitions.get(r, (r,)))
 
     def loops_of(self, nest: Nest, einsum: Einsum) -> tuple[str, ...]:
         """Returns all loops of an Einsum, outer to inner: the shared ones of its ranks, then its own."""
-        parts = self.parts(einsum)
+        parts = self.parts(einsum, nest)
         shared = tuple(x for x in nest.loops if x in parts or x in self.instances)
         ahead = tuple(x for x in self.instances if x not in nest.loops)
         parallel = nest.parallel.get(einsum.name, ())

@@ -149,15 +149,8 @@ def _read(raw: Mapping[str, Any], source: str) -> Design:
     top = Fields(raw, source=source)
     if top.given("table"):
         top.text("table")
-    partitions: dict[str, tuple[str, ...]] = {}
-    sizes: dict[str, Size] = {}
     mapping = top.fields("mapping", default={})
-    given = mapping.fields("partition", default={})
-    for rank in given.keys():
-        partitions[rank] = given.texts(rank)
-    rules = mapping.fields("sizes", default={})
-    for part in rules.keys():
-        sizes[part] = _size(rules, part)
+    partitions, sizes = _cuts(mapping)
     instances = mapping.texts("instances", default=("b", "h"))
     if len(set(instances)) < len(instances):
         mapping.fail("instances", "a rank stands twice", list(instances), "name each once")
@@ -167,15 +160,19 @@ def _read(raw: Mapping[str, Any], source: str) -> Design:
     stages: list[Stage] = []
     for stage in top.list_of_fields("stages"):
         numbers = []
+        own = stage.fields("mapping", default={})
+        cut, own_sizes = _cuts(own)
+        own.finish()
         for entry in stage.list_of_fields("nests"):
             numbers.append(len(nests))
-            nest, binding = _nest(entry)
+            nest, binding = _nest(entry, MappingProxyType(cut) if own.given("partition") else None)
             nests.append(nest)
             bindings.append(binding)
         name = stage.text("name", default=nests[numbers[0]].einsums[0] if numbers else "stage")
         if name in (s.name for s in stages):
             stage.fail("name", "another stage has this name", name, "give it one of its own")
-        stages.append(Stage(name, tuple(numbers), _schedule(stage), frozenset(stage.texts("off_chip", default=()))))
+        stages.append(Stage(name, tuple(numbers), _schedule(stage), frozenset(stage.texts("off_chip", default=())),
+                            MappingProxyType(own_sizes)))
         stage.finish()
     if not nests:
         top.fail("stages", "it has no nest", [], "give at least one stage with a nest")
@@ -184,6 +181,12 @@ def _read(raw: Mapping[str, Any], source: str) -> Design:
                     tuple(bindings), tuple(stages), _artifact(top))
     top.finish()
     return design
+
+
+def _cuts(mapping: Fields) -> tuple[dict[str, tuple[str, ...]], dict[str, Size]]:
+    """How ranks are cut: the parts of each, and their sizes."""
+    given, rules = mapping.fields("partition", default={}), mapping.fields("sizes", default={})
+    return {rank: given.texts(rank) for rank in given.keys()}, {part: _size(rules, part) for part in rules.keys()}
 
 
 def _size(rules: Fields, part: str) -> Size:
@@ -200,7 +203,7 @@ def _size(rules: Fields, part: str) -> Size:
     return found
 
 
-def _nest(entry: Fields) -> tuple[Nest, Binding]:
+def _nest(entry: Fields, partitions: Mapping[str, tuple[str, ...]] | None) -> tuple[Nest, Binding]:
     einsums = entry.texts("einsums")
     unit: dict[str, str] = {}
     spread: dict[str, Mapping[str, str]] = {}
@@ -230,7 +233,7 @@ def _nest(entry: Fields) -> tuple[Nest, Binding]:
         kept[memory] = tuple(_kept(place, tensor) for tensor in place.keys())
     inner = entry.fields("inner", default={})
     nest = Nest(einsums, entry.texts("loops", default=()), {name: inner.texts(name) for name in inner.keys()},
-                {e: tuple(spread[e]) for e in einsums})
+                {e: tuple(spread[e]) for e in einsums}, partitions)
     binding = Binding(MappingProxyType(unit), MappingProxyType(spread), MappingProxyType(kept),
                       _lists(entry, "forward"), _lists(entry, "absorbed"), entry.flag("skip_empty", default=False), _elsewhere(entry))
     entry.finish()

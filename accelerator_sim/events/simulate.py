@@ -44,7 +44,7 @@ def _stage(plan: Plan, stage: Stage) -> StageEvents:
     instances = 1
     for rank in plan.design.mapping.instances:
         instances *= int(plan.space.extents[rank])
-    builder = StageBuilder(_inputs(plan), stage)
+    builder = StageBuilder(_inputs(plan, stage), stage)
     simulated = min(instances, SIMULATED_INSTANCES)
     built = builder.build(simulated)
     times = run(built.tasks)
@@ -61,12 +61,13 @@ def _stage(plan: Plan, stage: Stage) -> StageEvents:
                        built.bytes_moved, tuple(built.tasks), times)
 
 
-def _inputs(plan: Plan) -> Inputs:
-    sizes = {p: int(plan.space.extent(p)) for parts in plan.space.parts.values() for p in parts[1:]}
-    cuts = Cuts({r: p for r, p in plan.space.parts.items() if r not in plan.design.mapping.instances}, sizes,
-                {r: int(n) for r, n in plan.space.extents.items() if r not in plan.design.mapping.instances})
-    overflow = {(n, kept.tensor): float(spill_share(plan, stage, n, memory, kept)) for stage in plan.design.stages
-                for n in stage.nests for memory, kepts in plan.design.bindings[n].kept.items() for kept in kepts
+def _inputs(plan: Plan, stage: Stage) -> Inputs:
+    space = plan.spaces[stage.nests[0]]
+    sizes = {p: int(space.extent(p)) for parts in space.parts.values() for p in parts[1:]}
+    cuts = Cuts({r: p for r, p in space.parts.items() if r not in plan.design.mapping.instances}, sizes,
+                {r: int(n) for r, n in space.extents.items() if r not in plan.design.mapping.instances})
+    overflow = {(n, kept.tensor): float(spill_share(plan, other, n, memory, kept)) for other in plan.design.stages
+                for n in other.nests for memory, kepts in plan.design.bindings[n].kept.items() for kept in kepts
                 if kept.spill == OVERFLOW}
     return Inputs(plan.cascade, plan.design, plan.machine, cuts, spilled_shares(plan.design, overflow))
 

@@ -118,7 +118,7 @@ def refusal(folder: Path, raw: dict[str, Any]) -> str:
      "stages[0].phases[0]: a phase either runs Einsums or drains a unit, got a list of 1; give 'run' or 'drain'"),
     ("stages.0.schedule", "fast", "stages[0].schedule: unknown name, got 'fast'; valid: free, pipelined"),
     ("stages.0.schedule", "pipelined", "stages[0].schedule: a stage has phases or is pipelined, got 'pipelined'; remove one of both"),
-    ("stages.0.color", "red", "stages[0]: unknown key, got 'color'; valid: name, nests, off_chip, phases, schedule"),
+    ("stages.0.color", "red", "stages[0]: unknown key, got 'color'; valid: mapping, name, nests, off_chip, phases, schedule"),
     ("mapping.sizes.i0", 0, "mapping.sizes.i0: it should be a whole number of at least 1, got 0; correct it"),
     ("mapping.sizes.i0", 2.5, "mapping.sizes.i0: it should be a whole number, got 2.5; round it"),
     ("mapping.sizes.i0", {"largest": "global_buffer"}, ("mapping.sizes.i0.largest_divisor_that_fits: it is missing, got no value; write "
