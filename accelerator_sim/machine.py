@@ -7,7 +7,7 @@ definition has been read and checked, so that a batch of machines is one value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -165,7 +165,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine. ``memories`` are in order from the outermost; ``provenance`` says where each number is from, by path."""
+    """A machine. ``memories`` are in order from the outermost; ``provenance`` says where each number is from, by path.
+
+    ``target`` and ``limits`` are of machines that run kernels: what a kernel may use at most. They are carried for those who
+    compile, and no estimate depends on them.
+    """
 
     id: str
     title: str
@@ -176,6 +180,8 @@ class Machine:
     units: Mapping[str, ComputeUnit]
     memories: Mapping[str, Memory]
     provenance: Mapping[str, Provenance]
+    target: str = ""
+    limits: Mapping[str, Quantity] = field(default_factory=dict)
 
     @property
     def outermost(self) -> Memory:
@@ -232,7 +238,7 @@ class Machine:
         return found
 
 
-_HIDDEN = frozenset(("id", "title", "source", "provenance", "name", "label", "kind", "technology_nm",
+_HIDDEN = frozenset(("id", "title", "source", "provenance", "target", "name", "label", "kind", "technology_nm",
                      "table_factor"))
 _INLINE = frozenset(("dimensions", "units", "memories"))
 """Mappings whose entries stand one level up in the definition: ``array_2d.rows``, ``array_2d`` itself."""
@@ -244,11 +250,11 @@ def _children(node: Any) -> dict[str, Any]:
     if not is_dataclass(node):
         return {}
     found: dict[str, Any] = {}
-    for field in fields(node):
-        if field.name in _INLINE:
-            found.update(getattr(node, field.name))
-        elif field.name not in _HIDDEN:
-            found[field.name] = getattr(node, field.name)
+    for own in fields(node):
+        if own.name in _INLINE:
+            found.update(getattr(node, own.name))
+        elif own.name not in _HIDDEN:
+            found[own.name] = getattr(node, own.name)
     return found
 
 
@@ -270,7 +276,7 @@ def _replaced(node: Any, segments: list[str], value: Quantity) -> Any:
     key, *rest = segments
     if isinstance(node, Mapping):
         return MappingProxyType({**node, key: _replaced(node[key], rest, value) if rest else value})
-    for field in fields(node):
-        if field.name in _INLINE and key in getattr(node, field.name):
-            return replace(node, **{field.name: _replaced(getattr(node, field.name), segments, value)})
+    for own in fields(node):
+        if own.name in _INLINE and key in getattr(node, own.name):
+            return replace(node, **{own.name: _replaced(getattr(node, own.name), segments, value)})
     return replace(node, **{key: _replaced(getattr(node, key), rest, value) if rest else value})

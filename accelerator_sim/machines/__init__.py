@@ -28,6 +28,11 @@ GROUP = "fusebench.machines"
 
 _FOLDER = Path(__file__).parent
 _DIMENSIONS = ("rows", "cols", "lanes", "depth")
+_LIMITS = {"warp_size": 1, "threads_per_block": 1, "blocks_per_sm": 1, "warps_per_sm": 1, "registers_per_thread": 1,
+           "registers_per_sm": 1, "registers_granule": 1, "warps_granule": 1, "shared_bytes_per_block": 1,
+           "shared_bytes_per_sm": 1, "shared_bytes_reserved": 0, "shared_bytes_granule": 1, "tensor_memory_columns": 0}
+"""What a kernel may use at most, in CUDA's words, with the least that each can be; autotune.limits says what they mean."""
+
 _COSTS = frozenset(("energy_pj", "read_pj", "write_pj", "area_um2", "area_mm2"))
 
 
@@ -141,8 +146,9 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
     units: dict[str, ComputeUnit] = {}
     memories: dict[str, Memory] = {}
     found: dict[str, Provenance] = {}
+    goal, limits = _limits(top.fields("limits")) if top.given("limits") else ("", {})
     for key, value in numbers.tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != "limits":
             part = top.fields(key)
             kind = part.choice("kind", ("compute", "sram", "dram"))
             if kind == "compute":
@@ -153,7 +159,7 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
     top.text("derived_from", default="-")
     machine = Machine(top.text("id"), top.text("title"), top.text("source"), top.number("clock_hz", above=0),
                       top.number("value_bytes", above=0), technology, MappingProxyType(units),
-                      MappingProxyType(memories), MappingProxyType(found))
+                      MappingProxyType(memories), MappingProxyType(found), goal, MappingProxyType(limits))
     top.finish()
     if not units:
         top.fail("", "it has no compute unit", None, "add a component with 'kind: compute'")
@@ -162,6 +168,13 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
                  "put the component with 'kind: dram' before the other memories")
     _add_provenance(machine, numbers, found, source)
     return machine
+
+
+def _limits(part: Fields) -> tuple[str, dict[str, int]]:
+    goal = part.text("target")
+    found = {key: part.integer(key, least=least) for key, least in _LIMITS.items()}
+    part.finish()
+    return goal, found
 
 
 def _at_end(numbers: Numbers, costs: str) -> Mapping[str, Any]:

@@ -303,3 +303,28 @@ def test_show_lists_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert whole["derived_from"] == "h100"
     assert whole["sources"]["dram.bytes"] == "NVIDIA H200 data sheet (141 GB)"
     assert fusebench("show", "attention", "--numbers").error == "show: --numbers is for a machine, got 'attention'; see 'fusebench show --help'"
+
+
+# --- limits of kernels ---
+
+
+def test_limits_of_kernels_are_carried_and_inherited() -> None:
+    h100, h200 = load_machine("h100"), load_machine("h200")
+    assert (h200.target, dict(h200.limits)) == (h100.target, dict(h100.limits))
+    assert h200.parameter("limits.shared_bytes_per_block") == 227 * 1024
+    assert load_machine("h200", {"limits.registers_per_thread": 128}).limits["registers_per_thread"] == 128
+    assert load_machine("fusemax").target == ""
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    (lambda limits: limits.pop("warp_size"), "m.yaml: limits.warp_size: it is missing, got"),
+    (lambda limits: limits.update(warps=3), "m.yaml: limits: unknown key, got 'warps'"),
+    (lambda limits: limits.update(warp_size=0.5), "m.yaml: limits.warp_size: it should be a whole number"),
+    (lambda limits: limits.pop("target"), "m.yaml: limits.target: it is missing"),
+])
+def test_wrong_limits_are_refused(change: Callable[[dict[str, Any]], Any], expected: str) -> None:
+    def add(d: dict[str, Any]) -> None:
+        d["limits"] = {"target": "sm_90", **load_machine("h100").limits}
+        d["sources"]["limits"] = "these tests"
+        change(d["limits"])
+    assert message(changed(add)).startswith(expected)

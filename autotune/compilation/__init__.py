@@ -1,0 +1,1 @@
+"""Kernels compiled without a GPU: a stub driver, what the compiled code needs, a pool of processes and a cache."""
