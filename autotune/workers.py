@@ -6,6 +6,7 @@ scripts need no guard, and their environment (that of Triton's interpreter, say)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -18,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 _TAIL = 2000
 """Characters of a worker's last words that are read."""
@@ -97,27 +98,26 @@ class _Worker:
 
     def __init__(self, function: str, environment: Mapping[str, str | None], folder: Path) -> None:
         own = {**os.environ, **environment}
-        self._words = tempfile.TemporaryFile(dir=folder)
+        self._words = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the process
         # A session of its own: Ctrl-C reaches this process alone, and what a worker has started ends with it.
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and a function of ours
             [sys.executable, "-m", "autotune.workers", function], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self._words, start_new_session=True,
             env={key: value for key, value in own.items() if value is not None} | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._tasks: BinaryIO = self._process.stdin  # type: ignore[assignment]
-        self.answers: BinaryIO = self._process.stdout  # type: ignore[assignment]
+        self._tasks: IO[bytes] = self._process.stdin
+        self.answers: IO[bytes] = self._process.stdout
         self._received = b""
         self.task: int | None = None
         self.started = 0.0
 
     def start(self, number: int, payload: Any) -> None:
         self.task, self.started = number, time.monotonic()
-        try:
+        # One that is dead says so at its end of the other pipe.
+        with contextlib.suppress(BrokenPipeError):
             self._tasks.write(json.dumps(payload).encode() + b"\n")
             self._tasks.flush()
-        except BrokenPipeError:
-            pass  # it is dead, which its end of the other pipe says
 
     def answer(self) -> tuple[int | None, Outcome, bool] | None:
         """The task that has ended, its outcome, and whether the worker is still there; None where none has yet."""
@@ -135,16 +135,12 @@ class _Worker:
 
     def end(self) -> None:
         """Ends the process and what it has started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(_PATIENCE_S)
         for file in (self._tasks, self.answers, self._words):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 file.close()
-            except BrokenPipeError:
-                pass
 
     def _last_words(self) -> str:
         status = self._process.wait(_PATIENCE_S)

@@ -19,7 +19,7 @@ _ALIGNMENT = 16
 """Bytes to whose multiples pointers are specialized."""
 
 
-class OfflineDriver(DriverBase):
+class OfflineDriver(DriverBase):  # type: ignore[misc]
     """The driver of a target. Its own ``__init__`` replaces those of GPU drivers, which look for a device."""
 
     def __init__(self, target: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +18,6 @@ from autotune.workers import run_tasks
 TIMEOUT_S = 120.0
 """Seconds that one kernel may take."""
 
-_ENVIRONMENT: dict[str, str | None] = {"TRITON_DEFAULT_FP_FUSION": "1", "TRITON_INTERPRET": None}
-"""For every worker: multiply-adds are fused, which newer releases want said, and nothing is interpreted."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def compile_all(requests: Sequence[CompileRequest], limits: Mapping[str, DeviceL
     payloads = [{"request": requests[n].to_dict(), "limits": asdict(own) if (own := known.get(requests[n].target)) else None}
                 for n in missing]
     for task, outcome in run_tasks("autotune.compilation.build:build", payloads, jobs=jobs, timeout_s=timeout_s,
-                                   environment=_ENVIRONMENT):
+                                   environment=_environment()):
         request = requests[missing[task]]
         if outcome.error and not outcome.refused:
             yield missing[task], Compiled(request, None, error=f"{request.function} for {request.target}: {outcome.error}")
@@ -96,3 +95,9 @@ def _of_entry(request: CompileRequest, entry: Mapping[str, Any], limits: DeviceL
     if exceeded is None and not facts.complete:
         return None
     return Compiled(request, facts, exceeded, cached=cached, assembly=entry["assembly"])
+
+
+def _environment() -> dict[str, str | None]:
+    """What workers get: none of the user's settings of Triton, which no key of the cache knows; multiply-adds are fused, as
+    releases up to 3.9 do without being told."""
+    return {**{name: None for name in os.environ if name.startswith("TRITON_")}, "TRITON_DEFAULT_FP_FUSION": "1"}
