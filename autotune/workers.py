@@ -111,9 +111,11 @@ class _Worker:
         self._received = b""
         self.task: int | None = None
         self.started = 0.0
+        self._said = 0
 
     def start(self, number: int, payload: Any) -> None:
         self.task, self.started = number, time.monotonic()
+        self._said = os.fstat(self._words.fileno()).st_size
         # One that is dead says so at its end of the other pipe.
         with contextlib.suppress(BrokenPipeError):
             self._tasks.write(json.dumps(payload).encode() + b"\n")
@@ -144,8 +146,8 @@ class _Worker:
 
     def _last_words(self) -> str:
         status = self._process.wait(_PATIENCE_S)
-        self._words.seek(0, os.SEEK_END)
-        self._words.seek(max(0, self._words.tell() - _TAIL))
+        # What it said for the tasks before is not about this one.
+        self._words.seek(max(self._said, os.fstat(self._words.fileno()).st_size - _TAIL))
         lines = self._words.read().decode(errors="replace").strip().splitlines()
         how = f"signal {-status}" if status < 0 else f"status {status}"
         return f"its process ended with {how}" + (f": {lines[-1].strip()}" if lines else "")

@@ -129,7 +129,10 @@ def compile_kernel(request: CompileRequest, limits: DeviceLimits | None = None) 
     except _LimitExceeded:
         return CompiledFacts(request.function, request.target, triton.__version__, request.num_warps, request.num_stages), ""
     with tempfile.TemporaryDirectory(prefix="fusebench-") as folder:
-        kernel = getattr(_imported(request.source, Path(folder)), request.function)
+        kernel = getattr(_imported(request.source, Path(folder)), request.function, None)
+        if not isinstance(kernel, triton.JITFunction):
+            raise CompileError(f"{request.function} for {request.target}: the source does not define it, got "
+                               f"{type(kernel).__name__}; name a function with @triton.jit")
         with _settings(watch, folder):
             activate(goal)
             kernel.device_caches.clear()

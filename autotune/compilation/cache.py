@@ -63,7 +63,7 @@ class Cache:
             finally:
                 Path(name).unlink(missing_ok=True)
         except OSError as error:
-            raise CacheError(f"cache {self.folder}: it cannot be written, got {error.strerror or error!s}; name another folder "
+            raise CacheError(f"cache {self.folder}: it cannot be written, got {(error.strerror or str(error))!r}; name another folder "
                              f"with {FOLDER_VARIABLE} or --cache") from None
 
     def _path(self, key: str) -> Path:
