@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from accelerator_sim.capacity import spill_share
 from accelerator_sim.design import Kept, Stage
 from accelerator_sim.frame import Operand
-from accelerator_sim.plan import Plan, Work
+from accelerator_sim.networks import Flow
+from accelerator_sim.plan import Plan, Work, sides_of
 from accelerator_sim.quantities import Quantity, everywhere, is_array, larger
 from einsum_cascades.analysis.presence import Condition
 from einsum_cascades.errors import DesignError
@@ -73,7 +74,7 @@ class StageCounts:
     passes between units, by tensor, as the accesses of the sending and the receiving unit. ``operations``: Einsum
     to operator to count. ``steps``: Einsum to the steps that its unit takes, one point of every PE at a time;
     ``cycles``: Einsum to unit to its cycles, steps times the cycles of a point (what another unit performs is spread
-    over all of its PEs); ``busy``: the same in PE-cycles.
+    over all of its PEs); ``busy``: the same in PE-cycles; ``flows``: what passes between memories and units.
     """
 
     memories: Mapping[str, Mapping[str, Access]]
@@ -83,6 +84,7 @@ class StageCounts:
     steps: Mapping[str, Quantity]
     cycles: Mapping[str, Mapping[str, Quantity]]
     busy: Mapping[str, Mapping[str, Quantity]]
+    flows: tuple[Flow, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,7 @@ class _Counter:
     transfers: list[Transfer] = field(default_factory=list)
     nest: dict[str, dict[str, Access]] = field(default_factory=dict)
     filled: dict[tuple[str, str, str], Quantity] = field(default_factory=dict)
+    flows: list[Flow] = field(default_factory=list)
 
     def at(self, memory: str, tensor: str) -> Access:
         """The accesses of the nest that is being counted."""
@@ -148,9 +151,11 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
                 cycles[work.name][unit.name] = cycles[work.name].get(unit.name, 0) + spent / unit.pes
                 busy[work.name][unit.name] = busy[work.name].get(unit.name, 0) + spent
             operations[work.name] = {op: present * n for op, n in work.operators.items()}
+            counter.flows += _asked(work, operations[work.name])
             _count_work(counter, number, work, points)
         _merge(counter, number)
-    return StageCounts(counter.memories, counter.registers, tuple(counter.transfers), operations, steps, cycles, busy)
+    return StageCounts(counter.memories, counter.registers, tuple(counter.transfers), operations, steps, cycles, busy,
+                       tuple(counter.flows))
 
 
 def cycles_per_point(work: Work) -> Quantity:
@@ -182,13 +187,15 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
             _check_there(counter.plan, work, operand.tensor, walk.returning(operand, work.loops))
             _transfer(counter, work, operand)
             continue
-        counter.at(holder, operand.tensor).add(reads=walk.moved(operand, work.loops))
-        registers.add(writes=walk.delivered(operand, work.loops))
+        moved, delivered = walk.moved(operand, work.loops), walk.delivered(operand, work.loops)
+        counter.at(holder, operand.tensor).add(reads=moved)
+        registers.add(writes=delivered)
+        counter.flows.append(Flow(holder, work.unit.name, operand.tensor, moved, delivered, _along(work, operand)))
         _fill(counter, number, work, operand)
     result = work.result
-    written = walk.moved(result, work.loops)
+    written, begun = walk.moved(result, work.loops), walk.delivered(result, work.loops)
     # A running sum is read back at every point but the first after it began.
-    registers.add(reads=points - walk.delivered(result, work.loops))
+    registers.add(reads=points - begun)
     holder = _home(counter, number, result.tensor)
     back = walk.returning(result, work.loops)
     if holder is None:
@@ -197,6 +204,8 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
         counter.at(holder, result.tensor).add(reads=back, writes=written)
         # What comes back goes to one of the PEs that share the result; the others begin anew.
         registers.add(reads=back, writes=back)
+        counter.flows.append(Flow(work.unit.name, holder, result.tensor, written, begun, _along(work, result), adding=True))
+        counter.flows.append(Flow(holder, work.unit.name, result.tensor, back, back))
         _drain(counter, number, work, result)
     counter.registers[work.name] = registers
 
@@ -261,6 +270,7 @@ def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
         values, back = work.walk.moved(result, above), work.walk.returning(result, above)
         counter.at(memory, result.tensor).add(drains=values, fills=back)
         counter.at(outer, result.tensor).add(writes=values, reads=back)
+        counter.flows += [Flow(memory, outer, result.tensor, values, values), Flow(outer, memory, result.tensor, back, back)]
 
 
 def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
@@ -270,8 +280,26 @@ def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
         return
     if any(t.tensor == operand.tensor and t.receiver == work.unit.name for t in counter.transfers):
         return
-    counter.transfers.append(Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.walked),
-                                      work.walk.distinct(operand, work.loops)))
+    passed = Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.walked), work.walk.distinct(operand, work.loops))
+    counter.transfers.append(passed)
+    if plan.machine.networks:
+        own, what = (work, operand) if passed.multicast else (maker, maker.result)
+        counter.flows.append(Flow(passed.sender, passed.receiver, operand.tensor, passed.values, own.walk.held(what), _along(own, what),
+                                  adding=not passed.multicast))
+
+
+def _along(work: Work, operand: Operand) -> frozenset[str]:
+    """The sides of its unit along which PEs have the same values of an operand."""
+    return frozenset(side for part, sides in work.binding.spread[work.name].items() if part in work.parts and part not in operand.walked
+                     for side in sides_of(sides))
+
+
+def _asked(work: Work, operations: Mapping[str, Quantity]) -> Iterator[Flow]:
+    """What passes to other units that perform operators of an Einsum, and back: a value each way for each."""
+    for operator, unit in work.elsewhere.items():
+        count = operations.get(operator, 0)
+        yield Flow(work.unit.name, unit.name, work.name, count, count)
+        yield Flow(unit.name, work.unit.name, work.name, count, count)
 
 
 def active_pes(work: Work) -> Quantity:
@@ -286,6 +314,7 @@ def _merge(counter: _Counter, number: int) -> None:
     for (memory, tensor, outer), values in counter.filled.items():
         counter.at(memory, tensor).add(fills=values)
         counter.at(outer, tensor).add(reads=values)
+        counter.flows.append(Flow(outer, memory, tensor, values, values))
     counter.filled.clear()
     for memory, kepts in plan.design.bindings[number].kept.items():
         for kept in kepts:
@@ -295,7 +324,9 @@ def _merge(counter: _Counter, number: int) -> None:
             outermost = plan.machine.outermost.name
             further = next((o for m, _, o in _levels(counter, number, kept.tensor) if m == memory), outermost)
             near, far = counter.at(memory, kept.tensor), counter.at(further, kept.tensor)
-            far.add(reads=share * (near.reads - far.reads), writes=share * (near.writes - far.writes))
+            reads, writes = share * (near.reads - far.reads), share * (near.writes - far.writes)
+            far.add(reads=reads, writes=writes)
+            counter.flows += [Flow(further, memory, kept.tensor, reads, reads), Flow(memory, further, kept.tensor, writes, writes)]
     for memory, tensors in counter.nest.items():
         for tensor, access in tensors.items():
             total = counter.memories.setdefault(memory, {}).setdefault(tensor, Access())

@@ -3,7 +3,7 @@
 ``physical`` accounting counts every PE's register file, and what passes between a column of PEs and its lane once on
 the lane's side. ``fusemax-artifact`` counts as the artifact of the FuseMax paper does: the registers of one PE of
 each unit, what a design lists as counted for each PE of a column so many times, and an operator's energy left out
-where a design says so (see docs/assumptions.md).
+where a design says so (see docs/assumptions.md); it has no networks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from accelerator_sim.counts import StageCounts, Transfer, active_pes
 from accelerator_sim.design import ArtifactAccounting, Stage
+from accelerator_sim.machine import BITS_PER_BYTE
+from accelerator_sim.networks import network_traffic
 from accelerator_sim.plan import Plan, Work
 from accelerator_sim.quantities import Quantity, is_array
 from accelerator_sim.registers import RegisterCost
@@ -48,7 +50,8 @@ def stage_energy(plan: Plan, stage: Stage, counts: StageCounts, accounting: str 
         raise UnknownNameError("accounting", accounting, ACCOUNTINGS)
     artifact = (plan.design.artifact or ArtifactAccounting()) if accounting == ARTIFACT else None
     works = {w.name: w for w in plan.stage_works(stage)}
-    for charge in (*_operations(works, counts, artifact), *_memories(plan, counts), *_registers(plan, works, counts, artifact)):
+    networks = _networks(plan, counts) if artifact is None else ()
+    for charge in (*_operations(works, counts, artifact), *_memories(plan, counts), *_registers(plan, works, counts, artifact), *networks):
         if is_array(charge.count) or charge.count:
             yield charge
 
@@ -69,6 +72,21 @@ def _memories(plan: Plan, counts: StageCounts) -> Iterator[Charge]:
             # A drain passes on as it is: the artifact shows no buffer read for it.
             yield Charge(memory, "read", tensor, access.reads, cost.read_pj)
             yield Charge(memory, "write", tensor, access.writes + access.fills, cost.write_pj)
+
+
+def _networks(plan: Plan, counts: StageCounts) -> Iterator[Charge]:
+    for name, traffic in network_traffic(plan.machine, counts.flows).items():
+        network = plan.machine.networks[name]
+        for flow in traffic:
+            bits = plan.value_bytes(flow.tensor) * BITS_PER_BYTE
+            if network.pj_per_value_hop is not None:
+                yield Charge(name, "hop", flow.tensor, flow.links, network.pj_per_value_hop)
+            elif network.pj_per_bit_hop is not None:
+                yield Charge(name, "hop", flow.tensor, flow.links, network.pj_per_bit_hop * bits)
+            elif network.pj_per_bit is not None:
+                yield Charge(name, "value", flow.tensor, flow.carried, network.pj_per_bit * bits)
+            else:
+                yield Charge(name, "value", flow.tensor, flow.carried, network.pj_per_value)
 
 
 def _registers(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting | None) -> Iterator[Charge]:

@@ -73,6 +73,8 @@ class Estimate:
 def _stage(time: StageTime) -> dict[str, object]:
     found: dict[str, object] = {"compute_cycles": time.compute_cycles, "memory_s": time.memory_s,
                                 "latency_cycles": time.latency_cycles, "dram_bytes": time.bytes_moved}
+    if time.network is not None:
+        found["network_s"] = time.network_s
     if time.pipeline is not None:
         found.update(fill_cycles=time.pipeline.fill_cycles, resource_cycles=time.pipeline.resource_cycles,
                      recurrence_cycles=time.pipeline.recurrence_cycles, epochs=time.pipeline.epochs,
@@ -118,7 +120,7 @@ def _energy(machine: Machine, charges: list[Charge] | tuple[Charge, ...]) -> dic
     for unit in machine.units:
         found[unit] = 0.0
         found[f"{unit}_registers"] = 0.0
-    for memory in machine.memories:
+    for memory in (*machine.memories, *machine.networks):
         found[memory] = 0.0
     # Actions of one cost are added before they are multiplied: a batch has half the arrays to go through.
     counts: dict[tuple[str, int], tuple[Quantity, Quantity]] = {}

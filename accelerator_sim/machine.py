@@ -1,4 +1,4 @@
-"""A machine: compute units, memories and a clock, as typed values read from a definition.
+"""A machine: compute units, memories, networks and a clock, as typed values read from a definition.
 
 Numbers may be arrays (one element for each design point): :func:`with_parameters` replaces them by path after a
 definition has been read and checked, so that a batch of machines is one value.
@@ -15,7 +15,7 @@ from typing import Any
 from accelerator_sim.costs import sram_cost_at
 from accelerator_sim.errors import ComponentError
 from accelerator_sim.numbers import Provenance
-from accelerator_sim.quantities import Quantity, everywhere, is_array
+from accelerator_sim.quantities import Quantity, everywhere, is_array, larger
 from accelerator_sim.registers import RegisterCost, register_cost
 from einsum_cascades.errors import UnknownNameError
 
@@ -51,7 +51,8 @@ class ComputeUnit:
     """An array of equal PEs.
 
     ``dimensions`` are its sides (``rows``, ``cols``; ``lanes``; any others). ``cycles`` of each operator that a PE has: the
-    interval at which it starts one, so that 0.5 is two in a cycle. ``energy_pj`` of one operation; an operator that
+    interval at which it starts one, so that 0.5 is two in a cycle, and ``latency`` until the result is there, where that is
+    longer (a pipelined unit). ``energy_pj`` of one operation; an operator that
     repeats another (an exp of n multiply-adds) has the name of that one in place of a number and costs its energy in
     each cycle. ``area_um2`` of the parts of a PE. ``fill`` and ``drain`` are the cycles that operands take to reach the
     array's last PE and results to leave it, or name the dimension whose length that is.
@@ -66,6 +67,7 @@ class ComputeUnit:
     register_file: RegisterFile
     drain: Quantity | str | None = None
     fill: Quantity | str | None = None
+    latency: Mapping[str, Quantity] = field(default_factory=dict)
 
     @property
     def pes(self) -> Quantity:
@@ -79,6 +81,11 @@ class ComputeUnit:
         """Returns pJ of one operation."""
         value = self.energy_pj[operator]
         return self.cycles[operator] * self.energy_pj[value] if isinstance(value, str) else value
+
+    def latency_of(self, operator: str) -> Quantity:
+        """Returns the cycles from the start of an operation to its result: its interval where nothing else is given."""
+        interval = self.cycles[operator]
+        return larger(self.latency[operator], interval) if operator in self.latency else interval
 
     @property
     def drain_cycles(self) -> Quantity:
@@ -163,6 +170,44 @@ class Memory:
         return MemoryCost(read * share, write * share, 0.0 if area is None else area)
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Wires between two ends, each a memory or a compute unit.
+
+    ``topology`` says which links a value crosses on its way and how copies of it branch off (see networks.py), ``hops``
+    replaces the links of one copy. ``direction`` is what it carries: ``forward`` from the first end to the second, ``backward``,
+    or ``both``. With ``multicast`` a value is sent once for all that receive it, with ``reduction`` partial results are added
+    on the way. The rate is that at which values are sent, in one of three units (None in all: as fast as needed). One of
+    the energies is given: of a bit or a value, and of each link (``_hop``) or of the whole way.
+    """
+
+    name: str
+    ends: tuple[str, str]
+    topology: str
+    direction: str = "both"
+    multicast: bool = True
+    reduction: bool = True
+    bytes_per_s: Quantity | None = None
+    bits_per_cycle: Quantity | None = None
+    values_per_cycle: Quantity | None = None
+    pj_per_bit: Quantity | None = None
+    pj_per_value: Quantity | None = None
+    pj_per_bit_hop: Quantity | None = None
+    pj_per_value_hop: Quantity | None = None
+    hops: Quantity | None = None
+    area_mm2: Quantity | None = None
+
+    def seconds(self, values: Quantity, value_bytes: Quantity, clock_hz: Quantity) -> Quantity | None:
+        """Returns the time to send so many values of so many bytes; None where it is as fast as needed."""
+        if self.bytes_per_s is not None:
+            return values * value_bytes / self.bytes_per_s
+        if self.bits_per_cycle is not None:
+            return values * value_bytes * BITS_PER_BYTE / self.bits_per_cycle / clock_hz
+        if self.values_per_cycle is not None:
+            return values / self.values_per_cycle / clock_hz
+        return None
+
+
 @dataclass(frozen=True)
 class Machine:
     """A machine. ``memories`` are in order from the outermost; ``provenance`` says where each number is from, by path.
@@ -182,6 +227,7 @@ class Machine:
     provenance: Mapping[str, Provenance]
     target: str = ""
     limits: Mapping[str, Quantity] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
 
     @property
     def outermost(self) -> Memory:
@@ -239,8 +285,8 @@ class Machine:
 
 
 _HIDDEN = frozenset(("id", "title", "source", "provenance", "target", "name", "label", "kind", "technology_nm",
-                     "table_factor"))
-_INLINE = frozenset(("dimensions", "units", "memories"))
+                     "table_factor", "ends", "topology", "direction", "multicast", "reduction"))
+_INLINE = frozenset(("dimensions", "units", "memories", "networks"))
 """Mappings whose entries stand one level up in the definition: ``array_2d.rows``, ``array_2d`` itself."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from accelerator_sim.costs import SCALING, SMALLEST_NM
 from accelerator_sim.errors import ComponentError
 from accelerator_sim.machine import Machine
+from accelerator_sim.networks import unicast_hops
 from accelerator_sim.quantities import Quantity
 from accelerator_sim.registers import SOURCE as REGISTERS
 from accelerator_sim.sram import BAND_FACTOR, nodes_of_the_table
@@ -16,7 +17,9 @@ from accelerator_sim.sram import SOURCE as SRAM
 
 _UNITS = {"clock_hz": "Hz", "bytes": "B", "value_bytes": "B", "bytes_per_s": "B/s", "row_bits": "bit", "read_pj": "pJ",
           "write_pj": "pJ", "area_mm2": "mm2", "area_um2": "um2", "energy_pj": "pJ", "cycles": "cycles", "depth": "values",
-          "fill": "cycles", "drain": "cycles"}
+          "fill": "cycles", "drain": "cycles", "latency": "cycles", "bits_per_cycle": "bit/cycle", "values_per_cycle": "values/cycle",
+          "pj_per_bit": "pJ/bit", "pj_per_value": "pJ/value", "pj_per_bit_hop": "pJ/bit/hop", "pj_per_value_hop": "pJ/value/hop",
+          "hops": "hops"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +80,7 @@ def _from_tables(machine: Machine) -> Iterator[MachineNumber]:
                 if getattr(registers, key) is None:
                     yield MachineNumber(f"{unit.name}.register_file.{key}", getattr(cost_of_a_value, key), _UNITS[key], None, None,
                                         False, REGISTERS, True)
+    for network in machine.networks.values():
+        if network.hops is None:
+            yield MachineNumber(f"{network.name}.hops", unicast_hops(machine, network), _UNITS["hops"], None, None, False,
+                                f"mean way to one place of a {network.topology}, by the sides of what it leads to (A31)", True)

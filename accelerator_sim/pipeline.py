@@ -2,7 +2,8 @@
 
 Epochs follow each other at an *initiation interval*. It is at least what the busiest unit works in an epoch, and at
 least what every circle of dependencies needs: the time around the circle over the number of epochs that it spans (a
-running maximum needs its value of one round of the keys before). The larger of both is reached by modulo scheduling
+running maximum needs its value of one round of the keys before); a pipelined unit's results come its latency after they
+began, though it starts one at each interval. The larger of both is reached by modulo scheduling
 with enough registers. The first epoch also has to *fill* the pipeline: the longest path through one epoch.
 
 Source: Rau, Iterative Modulo Scheduling, MICRO 1994 (resource- and recurrence-constrained initiation intervals).
@@ -69,7 +70,8 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
     for cycles in busy.values():
         resource = larger(resource, cycles)
     edges = [d for d in dependences(plan.cascade) if d.producer in works and d.consumer in works]
-    latency = {d: duration[d.producer] + _leaving(works[d.producer], works[d.consumer]) for d in edges}
+    tails = {name: tail_cycles(work) for name, work in works.items()}
+    latency = {d: duration[d.producer] + tails[d.producer] + _leaving(works[d.producer], works[d.consumer]) for d in edges}
     recurrence: Quantity = 0
     slowest: tuple[str, ...] | None = None
     for circle in _circles(tuple(edges)):
@@ -83,8 +85,20 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
             slowest = tuple(edge.producer for edge in circle)
         recurrence = larger(recurrence, ratio)
     steady = larger(resource, recurrence)
-    fill = larger(_longest(works, edges, latency, duration) - steady / epochs, 0)
+    alone = {name: duration[name] + tails[name] for name in works}
+    fill = larger(_longest(works, edges, latency, alone) - steady / epochs, 0)
     return Pipeline(epochs, resource, recurrence, steady, fill, None if is_array(recurrence) else slowest)
+
+
+def tail_cycles(work: Work) -> Quantity:
+    """Returns the cycles from when an Einsum's last point has begun its last interval until its result is there: what its
+    operators' latencies are longer than their intervals."""
+    total: Quantity = 0
+    for operator, n in work.operators.items():
+        unit = work.elsewhere.get(operator, work.unit)
+        if operator in unit.latency and operator not in work.absorbed:
+            total = total + n * (unit.latency_of(operator) - unit.cycles[operator])
+    return total
 
 
 def epoch_loops(plan: Plan, stage: Stage) -> tuple[str, ...]:

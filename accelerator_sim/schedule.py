@@ -1,8 +1,8 @@
-"""Latency of a stage: what its schedule overlaps, and the slowest memory's time beside it.
+"""Latency of a stage: what its schedule overlaps, and the slowest memory's and network's time beside it.
 
 A stage with phases is a loop of epochs. Einsums that lack one of the epoch's loops run in some epochs only (the final
 division of attention in the last round over the keys), so epochs are counted by which Einsums are active. A phase
-lasts as long as its longest unit, an epoch the sum of its phases. Without phases the busiest unit decides.
+lasts until the results of its longest unit are there, an epoch the sum of its phases. Without phases the busiest unit decides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from accelerator_sim.counts import StageCounts
 from accelerator_sim.design import Phase, Stage
-from accelerator_sim.pipeline import Pipeline, pipeline
+from accelerator_sim.networks import network_traffic
+from accelerator_sim.pipeline import Pipeline, pipeline, tail_cycles
 from accelerator_sim.plan import Plan, Work
 from accelerator_sim.quantities import Quantity, is_array, larger
 from einsum_cascades.errors import DesignError
@@ -21,7 +22,8 @@ from einsum_cascades.errors import DesignError
 
 @dataclass(frozen=True, eq=False)
 class StageTime:
-    """``compute_cycles`` of the units, ``memory_s`` of the slowest ``memory``, and the longer of both as ``latency_cycles``.
+    """``compute_cycles`` of the units, ``memory_s`` of the slowest ``memory``, ``network_s`` of the slowest ``network`` (None
+    where the machine has none with a rate), and the longest of them as ``latency_cycles``.
     ``unit_cycles`` are those that each unit works. Of a pipelined stage, ``pipeline`` says how it was derived; the time to
     fill it is part of the latency, not of the compute cycles."""
 
@@ -32,6 +34,8 @@ class StageTime:
     bytes_moved: Quantity
     memory: str
     pipeline: Pipeline | None = None
+    network_s: Quantity = 0.0
+    network: str | None = None
 
 
 def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
@@ -66,9 +70,26 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
             if slowest is None or not is_array(took) and not is_array(memory_s) and took > memory_s:
                 slowest = memory.name
             memory_s = larger(memory_s, took)
+    network_s, network = _network_time(plan, counts)
     # In cycles, so that whole numbers stay whole.
-    cycles = larger(compute, memory_s * plan.machine.clock_hz) + fill
-    return StageTime(compute, memory_s, cycles, unit_cycles, moved, slowest or plan.machine.outermost.name, derived)
+    cycles = larger(compute, larger(memory_s, network_s) * plan.machine.clock_hz) + fill
+    return StageTime(compute, memory_s, cycles, unit_cycles, moved, slowest or plan.machine.outermost.name, derived, network_s, network)
+
+
+def _network_time(plan: Plan, counts: StageCounts) -> tuple[Quantity, str | None]:
+    """The time of the slowest network, and its name."""
+    longest: Quantity = 0.0
+    slowest: str | None = None
+    for name, traffic in network_traffic(plan.machine, counts.flows).items():
+        spent: Quantity | None = 0.0
+        for flow in traffic:
+            took = plan.machine.networks[name].seconds(flow.sent, plan.value_bytes(flow.tensor), plan.machine.clock_hz)
+            spent = None if took is None or spent is None else spent + took
+        if spent is not None:
+            if slowest is None or not is_array(spent) and not is_array(longest) and spent > longest:
+                slowest = name
+            longest = larger(longest, spent)
+    return longest, slowest
 
 
 def _phased(plan: Plan, stage: Stage, counts: StageCounts) -> Quantity:
@@ -128,26 +149,30 @@ def _phase_cycles(plan: Plan, stage: Stage, phase: Phase, works: Mapping[str, Wo
     total: Quantity = 0
     length: Quantity = 0
     running: dict[str, Quantity] = {}
+    tails: dict[str, Quantity] = {}
     for number, own in enumerate(classes):
         for work in active[own]:
             for unit, cycles in counts.cycles[work.name].items():
                 running[unit] = running.get(unit, 0) + cycles / rounds[number]
+                tails[unit] = larger(tails.get(unit, 0), tail_cycles(work))
         before, length = length, 0
-        for cycles in running.values():
-            length = larger(length, cycles)
+        for unit, cycles in running.items():
+            length = larger(length, cycles + tails[unit])
         # The rounds of this class are some of those of the class before: they last so much longer.
         total = total + rounds[number] * (length - before)
     return total
 
 
 def bound_of(plan: Plan, times: Mapping[str, StageTime]) -> str | None:
-    """Returns what decides the latency: the outermost memory, or the unit that works longest; None for a batch."""
+    """Returns what decides the latency: a memory, a network, or the unit that works longest; None for a batch."""
     spent: dict[str, float] = {}
     for time in times.values():
-        if is_array(time.latency_cycles) or is_array(time.compute_cycles) or is_array(time.memory_s):
+        if any(is_array(t) for t in (time.latency_cycles, time.compute_cycles, time.memory_s, time.network_s)):
             return None
         compute_s = time.compute_cycles / plan.machine.clock_hz
-        if time.memory_s >= compute_s:
+        if time.network is not None and time.network_s > max(time.memory_s, compute_s):
+            name = time.network
+        elif time.memory_s >= compute_s:
             name = time.memory
         else:
             name = max(time.unit_cycles, key=lambda u: time.unit_cycles[u])

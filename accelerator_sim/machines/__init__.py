@@ -18,6 +18,7 @@ from typing import Any
 from accelerator_sim.costs import ENDS, arithmetic_area, arithmetic_energy, circuit_of
 from accelerator_sim.definition_files import SUFFIXES, definition_files, read_definition
 from accelerator_sim.machine import ComputeUnit, Machine, Memory, RegisterFile
+from accelerator_sim.network_definitions import ENERGIES, read_networks
 from accelerator_sim.numbers import Numbers, Provenance, number_at, paths_of, read_numbers, replaced
 from accelerator_sim.quantities import is_number
 from accelerator_sim.sram import BAND_FACTOR
@@ -33,7 +34,7 @@ _LIMITS = {"warp_size": 1, "threads_per_block": 1, "blocks_per_sm": 1, "warps_pe
            "shared_bytes_per_sm": 1, "shared_bytes_reserved": 0, "shared_bytes_granule": 1, "tensor_memory_columns": 0}
 """What a kernel may use at most, in CUDA's words, with the least that each can be; autotune.limits says what they mean."""
 
-_COSTS = frozenset(("energy_pj", "read_pj", "write_pj", "area_um2", "area_mm2"))
+_COSTS = frozenset(("energy_pj", "read_pj", "write_pj", "area_um2", "area_mm2", *ENERGIES))
 
 
 def machine_ids() -> tuple[str, ...]:
@@ -127,8 +128,9 @@ def _with_settings(numbers: Numbers, settings: Mapping[str, float], source: str)
     if not settings:
         return numbers
     plain = _machine(numbers, source, "nominal")
-    # An energy that repeats another operator's can be set to a number of its own too.
-    known = (*plain.parameters(), *(f"{u.name}.energy_pj.{o}" for u in plain.units.values() for o in u.cycles))
+    # An energy that repeats another operator's can be set to a number of its own too, and so can what follows from a rule.
+    known = (*plain.parameters(), *(f"{u.name}.energy_pj.{o}" for u in plain.units.values() for o in u.cycles),
+             *(f"{u.name}.latency.{o}" for u in plain.units.values() for o in u.cycles), *(f"{n}.hops" for n in plain.networks))
     tree = dict(numbers.tree)
     for path, value in settings.items():
         if path not in known:
@@ -145,12 +147,16 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
     technology = top.integer("technology_nm", least=1)
     units: dict[str, ComputeUnit] = {}
     memories: dict[str, Memory] = {}
+    networks: dict[str, Fields] = {}
     found: dict[str, Provenance] = {}
     goal, limits = _limits(top.fields("limits")) if top.given("limits") else ("", {})
     for key, value in numbers.tree.items():
         if isinstance(value, Mapping) and key != "limits":
             part = top.fields(key)
-            kind = part.choice("kind", ("compute", "sram", "dram"))
+            kind = part.choice("kind", ("compute", "sram", "dram", "network"))
+            if kind == "network":
+                networks[key] = part
+                continue
             if kind == "compute":
                 units[key] = _unit(key, part, technology, costs, found)
             else:
@@ -159,7 +165,8 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
     top.text("derived_from", default="-")
     machine = Machine(top.text("id"), top.text("title"), top.text("source"), top.number("clock_hz", above=0),
                       top.number("value_bytes", above=0), technology, MappingProxyType(units),
-                      MappingProxyType(memories), MappingProxyType(found), goal, MappingProxyType(limits))
+                      MappingProxyType(memories), MappingProxyType(found), goal, MappingProxyType(limits),
+                      MappingProxyType(read_networks(networks, units, memories)))
     top.finish()
     if not units:
         top.fail("", "it has no compute unit", None, "add a component with 'kind: compute'")
@@ -193,6 +200,7 @@ def _unit(name: str, part: Fields, technology: int, costs: str, found: dict[str,
     if not dimensions:
         part.fail("", "it has no side", None, f"give at least one of {', '.join(_DIMENSIONS)}, or name its sides in 'sides'")
     cycles = _numbers(part.fields("cycles"), above=0)
+    latency = _latency(part, cycles)
     energy = _energies(part.fields("energy_pj", default={}), cycles)
     area = _numbers(part.fields("area_um2", default={}), least=0)
     if part.given("format"):
@@ -206,9 +214,22 @@ def _unit(name: str, part: Fields, technology: int, costs: str, found: dict[str,
     unit = ComputeUnit(name, part.text("label", default=name), MappingProxyType(dimensions), MappingProxyType(cycles),
                        MappingProxyType(energy), MappingProxyType(area),
                        RegisterFile(registers.number("depth", least=1), **given),
-                       _side_or_cycles(part, "drain", dimensions), _side_or_cycles(part, "fill", dimensions))
+                       _side_or_cycles(part, "drain", dimensions), _side_or_cycles(part, "fill", dimensions),
+                       MappingProxyType(latency))
     registers.finish()
     return unit
+
+
+def _latency(part: Fields, cycles: Mapping[str, float]) -> dict[str, float]:
+    """The latencies that are given; an operator's is at least its interval."""
+    own = part.fields("latency", default={})
+    found = _numbers(own, above=0)
+    for operator, value in found.items():
+        if operator not in cycles:
+            own.fail(operator, "the unit has no such operator", value, suggest(operator, cycles))
+        if value < cycles[operator]:
+            own.fail(operator, f"a latency is at least the interval, which is {cycles[operator]:g} cycles", value, "correct one of them")
+    return found
 
 
 def _from_format(name: str, part: Fields, technology: int, costs: str,
@@ -277,7 +298,7 @@ def _given(part: Fields, *keys: str) -> dict[str, float]:
 
 def _add_provenance(machine: Machine, numbers: Numbers, found: dict[str, Provenance], source: str) -> None:
     known = machine.parameters()
-    valid = (*known, *machine.units, *machine.memories)
+    valid = (*known, *machine.units, *machine.memories, *machine.networks)
     for path in numbers.covering:
         if not any(p == path or p.startswith(path + ".") for p in known):
             raise DefinitionError(f"the machine has no such number, got {path!r}; {suggest(path, valid)}",

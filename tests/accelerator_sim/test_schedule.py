@@ -19,7 +19,7 @@ from accelerator_sim.machine import Machine, with_parameters
 from accelerator_sim.machines import load_machine, read_machine
 from accelerator_sim.plan import Shape, make_plan
 from accelerator_sim.schedule import stage_time
-from einsum_cascades.errors import DesignError
+from einsum_cascades.errors import DefinitionError, DesignError
 from einsum_cascades.mapping import CascadeMapping, Nest
 from einsum_cascades.notation import parse
 from tests.accelerator_sim.small import definition, small_machine
@@ -197,3 +197,68 @@ def test_the_1d_array_bounds_the_cascade_on_flats_hardware() -> None:
     tiles = 6 * 4 * 4
     assert found.latency_cycles == pytest.approx(tiles * (256 * 4 + 5 + 2 * 64) + 6 * 4 * 64, rel=1e-12)
     assert found.bound == "array_1d"
+
+
+# --- latency apart from the interval ---
+
+
+def with_latency(**latency: float) -> Machine:
+    raw = definition(rows=1, cols=1, lanes=1)
+    raw["dram"]["bytes_per_s"] = 1e30
+    raw["array_1d"]["latency"] = latency
+    return read_machine(raw, "m")
+
+
+def recurrence(machine: Machine) -> Estimate:
+    """A running maximum over i of values that the other unit makes: the maximum's latency is in a circle, the product's in the fill."""
+    cascade = parse("init R[0] = 0\nS[i] = A[i] * B[i]\nR[i+1] = max(R[i], S[i])\nT[i] = exp(R[i+1] - S[i])")
+    units = {"S": "array_2d", "R": "array_1d", "T": "array_2d"}
+    design = Design("d", "", "", "any", (), CascadeMapping((Nest(("S", "R", "T"), ("i",)),), {}, ()), {},
+                    (Binding(units, {key: {} for key in units}, {}, {"S": ("R", "T"), "R": ("R", "T")}),),
+                    (Stage("all", (0,), Schedule((), True)),))
+    return estimate(cascade, design, machine, Shape({"i": 100}))
+
+
+def test_a_latency_is_in_circles_and_in_the_fill_but_not_in_the_interval() -> None:
+    plain, slow = recurrence(with_latency()), recurrence(with_latency(max=50))
+    interval = plain.plan.machine.units["array_1d"].cycles["max"]
+    before, after = plain.stages["all"].pipeline, slow.stages["all"].pipeline
+    assert before is not None
+    assert after is not None
+    assert after.resource_cycles == before.resource_cycles
+    assert (before.recurrence_cycles, after.recurrence_cycles) == (100 * interval, 100 * 50)
+    assert after.circle == ("R",)
+    # One epoch by itself takes the latency more; its share of the steady state is 50 instead of the busiest unit's.
+    alone = [p.fill_cycles + p.steady_cycles / 100 for p in (before, after)]
+    assert alone[1] - alone[0] == 50 - interval
+    assert slow.utilization["1d"] * slow.latency_cycles == pytest.approx(plain.utilization["1d"] * plain.latency_cycles)
+
+
+def test_a_latency_as_long_as_the_interval_changes_nothing() -> None:
+    plain = recurrence(with_latency())
+    assert recurrence(with_latency(**plain.plan.machine.units["array_1d"].cycles)).latency_cycles == plain.latency_cycles
+
+
+def test_a_phase_lasts_until_its_results_are_there() -> None:
+    epochs = random_epochs(3)
+    raw = definition(rows=1, cols=2, lanes=2)
+    raw["dram"]["bytes_per_s"] = 1e30
+    raw["array_2d"]["cycles"] = raw["array_1d"]["cycles"]
+    shape = Shape(epochs.extents, {"b": 1})
+    stages = _phases(Phase(("X", "Y", "U", "V", "W")))
+    units = replace(epochs, unit=dict.fromkeys(LOOPS, "array_1d"))
+    plain = estimate(parse(TEXT), design_of(units, stages=stages), read_machine(raw, "m"), shape)
+    raw["array_1d"]["latency"] = {"exp": raw["array_1d"]["cycles"]["exp"] + 7}
+    slow = estimate(parse(TEXT), design_of(units, stages=stages), read_machine(raw, "m"), shape)
+    assert slow.latency_cycles - plain.latency_cycles == 7 * epochs.extents["i"] * epochs.extents["j"]
+
+
+@pytest.mark.parametrize(("latency", "expected"), [
+    ({"exp": 0.5}, "m: array_1d.latency.exp: a latency is at least the interval, which is 1 cycles, got 0.5; correct one of them"),
+    ({"exq": 5}, "m: array_1d.latency.exq: the unit has no such operator, got 5; did you mean 'exp'?"),
+    ({"exp": -5}, "m: array_1d.latency.exp: it should be a number of more than 0, got -5"),
+])
+def test_wrong_latencies_are_refused(latency: dict[str, float], expected: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        with_latency(**latency)
+    assert str(caught.value).startswith(expected), caught.value
