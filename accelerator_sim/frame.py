@@ -204,8 +204,8 @@ def _parts_of(cascade: Cascade, design: Design, partitions: Mapping[str, tuple[s
     for rank in (*found.ranks, *found.composites):
         if rank in inside or rank in mapping.instances:
             continue
-        leaves = _leaves(rank, found.composites)
-        parts[rank] = tuple(p for leaf in leaves for p in partitions.get(leaf, (leaf,)))
+        own = leaves(rank, found.composites)
+        parts[rank] = tuple(p for leaf in own for p in partitions.get(leaf, (leaf,)))
     known = [p for own in parts.values() for p in own]
     for part in known:
         if known.count(part) > 1:
@@ -215,10 +215,11 @@ def _parts_of(cascade: Cascade, design: Design, partitions: Mapping[str, tuple[s
     return parts
 
 
-def _leaves(name: str, composites: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def leaves(name: str, composites: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Returns the parts of a rank that are cut no further, outer to inner; a plain rank is its own."""
     if name not in composites:
         return (name,)
-    return tuple(leaf for part in composites[name] for leaf in _leaves(part, composites))
+    return tuple(leaf for part in composites[name] for leaf in leaves(part, composites))
 
 
 def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,

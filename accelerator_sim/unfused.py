@@ -13,7 +13,7 @@ from itertools import product
 from math import prod
 
 from accelerator_sim.design import OVERFLOW, Binding, Design, Kept, Schedule, Size, Stage
-from accelerator_sim.frame import folded
+from accelerator_sim.frame import folded, leaves
 from accelerator_sim.machine import ComputeUnit, Machine
 from accelerator_sim.operators import FUSED, counted, per_point
 from accelerator_sim.plan import Shape
@@ -37,7 +37,8 @@ def unfused_design(cascade: Cascade, machine: Machine, shape: Shape) -> Design:
     # A cascade with a batch of its own is not repeated over one.
     instances = () if any(INSTANCES in e.ranks for e in cascade.einsums) else (INSTANCES,)
     found = structure(cascade)
-    sizes = {part: Size(extents[part]) for parts in found.composites.values() for part in parts[1:]}
+    # Of a part that is cut again, its own parts have the sizes.
+    sizes = {part: Size(extents[part]) for rank in found.composites for part in leaves(rank, found.composites)[1:]}
     # A rank that some Einsums walk whole and others in tiles is walked in the same tiles by all.
     partitions = {name: parts for name, parts in found.composites.items() if name in found.ranks}
     nests, bindings, stages = [], [], []
