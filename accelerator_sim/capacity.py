@@ -11,22 +11,15 @@ from accelerator_sim.quantities import Quantity, is_array, larger, smaller
 
 if TYPE_CHECKING:
     from accelerator_sim.plan import Plan
-    from accelerator_sim.space import Seen
 
 
 def tile_values(plan: Plan, nest: int, kept: Kept) -> Quantity:
     """Returns how many values of a tensor one tile holds; an iterative tensor holds one generation."""
     found: Quantity = 0
     for work in plan.works[nest]:
-        outer = frozenset(work.above(kept.at))
-        for operand in (*work.operands, work.result):
-            if operand.tensor != kept.tensor:
-                continue
-            # A loop that steps over PEs leaves as many coordinates inside as there are PEs.
-            inside: dict[str, Seen] = {p: "all" if p not in outer else "pe" for p in operand.state
-                                       if p not in outer or p in work.spread}
-            size = work.walk.space.tally(inside, work.spread) * work.walk.most(operand, work.above(kept.at))
-            found = larger(found, size)
+        for operand in (*work.operands, *work.frame.results):
+            if operand.tensor == kept.tensor:
+                found = larger(found, work.walk.tile(operand, work.above(kept.at)))
     return found
 
 

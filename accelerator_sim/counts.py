@@ -23,7 +23,6 @@ from accelerator_sim.frame import Operand
 from accelerator_sim.networks import Flow
 from accelerator_sim.plan import Plan, Work, sides_of
 from accelerator_sim.quantities import Quantity, everywhere, is_array, larger
-from einsum_cascades.analysis.presence import Condition
 from einsum_cascades.errors import DesignError
 
 
@@ -142,7 +141,7 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
             points = work.walk.points()
             here = work.walk.steps()
             each = cycles_per_point(work)
-            present = _present(work, points)
+            present = walk_present(work)
             steps[work.name] = here
             cycles[work.name] = {work.unit.name: here * each}
             busy[work.name] = {work.unit.name: present * each}
@@ -167,20 +166,14 @@ def cycles_per_point(work: Work) -> Quantity:
     return total
 
 
-def _present(work: Work, points: Quantity) -> Quantity:
-    """The points that predicates leave, of those that are walked."""
-    conditions = (*work.frame.conditions, *work.frame.inside)
-    if not conditions:
-        return points
-    from einsum_cascades.analysis.counting import count
-    space = work.walk.space
-    ranks = tuple(dict.fromkeys(space.whole(p) for p in work.parts))
-    return int(count(ranks, tuple(Condition(c) for c in conditions), {}, space.extents).value.constant or 0)
+def walk_present(work: Work) -> Quantity:
+    """Returns the points that predicates leave, of those that an Einsum walks."""
+    return work.walk.present((*work.frame.conditions, *work.frame.inside))
 
 
 def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) -> None:
     walk = work.walk
-    registers = RegisterAccess(points * len(work.operands), points)
+    registers = RegisterAccess(points * len(work.operands), points * len(work.results))
     for operand in work.operands:
         holder = _holder(counter, number, work, operand.tensor)
         if holder is None:
@@ -192,7 +185,13 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
         registers.add(writes=delivered)
         counter.flows.append(Flow(holder, work.unit.name, operand.tensor, moved, delivered, _along(work, operand)))
         _fill(counter, number, work, operand)
-    result = work.result
+    for result in work.results:
+        _count_result(counter, number, work, result, points, registers)
+    counter.registers[work.name] = registers
+
+
+def _count_result(counter: _Counter, number: int, work: Work, result: Operand, points: Quantity, registers: RegisterAccess) -> None:
+    walk = work.walk
     written, begun = walk.moved(result, work.loops), walk.delivered(result, work.loops)
     # A running sum is read back at every point but the first after it began.
     registers.add(reads=points - begun)
@@ -200,20 +199,19 @@ def _count_work(counter: _Counter, number: int, work: Work, points: Quantity) ->
     back = walk.returning(result, work.loops)
     if holder is None:
         _check_there(counter.plan, work, result.tensor, back)
-    else:
-        counter.at(holder, result.tensor).add(reads=back, writes=written)
-        # What comes back goes to one of the PEs that share the result; the others begin anew.
-        registers.add(reads=back, writes=back)
-        counter.flows.append(Flow(work.unit.name, holder, result.tensor, written, begun, _along(work, result), adding=True))
-        counter.flows.append(Flow(holder, work.unit.name, result.tensor, back, back))
-        _drain(counter, number, work, result)
-    counter.registers[work.name] = registers
+        return
+    counter.at(holder, result.tensor).add(reads=back, writes=written)
+    # What comes back goes to one of the PEs that share the result; the others begin anew.
+    registers.add(reads=back, writes=back)
+    counter.flows.append(Flow(work.unit.name, holder, result.tensor, written, begun, _along(work, result), adding=True))
+    counter.flows.append(Flow(holder, work.unit.name, result.tensor, back, back))
+    _drain(counter, number, work, result)
 
 
 def _check_there(plan: Plan, work: Work, tensor: str, back: Quantity) -> None:
     """Registers hold one tile: what is in no memory must not be needed again after others have come."""
     if not everywhere(back == 0):
-        what = "its partial results leave" if tensor == work.name else f"{tensor} has left"
+        what = "its partial results leave" if any(o.tensor == tensor for o in work.results) else f"{tensor} has left"
         raise DesignError(f"design {plan.design.id!r}: Einsum {work.name!r}: {what} the registers when they are needed again, got "
                           f"loops {', '.join(work.loops)}; keep {tensor} in a memory, or move the loops over ranks that it lacks "
                           f"further in")
@@ -256,7 +254,7 @@ def _levels(counter: _Counter, number: int, tensor: str) -> Iterator[tuple[str, 
 def _fill(counter: _Counter, number: int, work: Work, operand: Operand) -> None:
     """The tile that a memory keeps comes from the next one outwards, once for all Einsums of the nest that read it: as often as
     the one in most loops needs it."""
-    if any(w.result.tensor == operand.tensor for w in counter.plan.works[number]):
+    if any(o.tensor == operand.tensor for w in counter.plan.works[number] for o in w.results):
         return
     for memory, kept, outer in _levels(counter, number, operand.tensor):
         values = work.walk.moved(operand, work.above(kept.at))
@@ -275,7 +273,7 @@ def _drain(counter: _Counter, number: int, work: Work, result: Operand) -> None:
 
 def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
     plan = counter.plan
-    maker = next((w for n in counter.stage.nests for w in plan.works[n] if w.result.tensor == operand.tensor), None)
+    maker = next((w for n in counter.stage.nests for w in plan.works[n] if any(o.tensor == operand.tensor for o in w.results)), None)
     if maker is None or maker.unit.name == work.unit.name:
         return
     if any(t.tensor == operand.tensor and t.receiver == work.unit.name for t in counter.transfers):
@@ -283,7 +281,7 @@ def _transfer(counter: _Counter, work: Work, operand: Operand) -> None:
     passed = Transfer(operand.tensor, maker, work, bool(frozenset(work.spread) - operand.walked), work.walk.distinct(operand, work.loops))
     counter.transfers.append(passed)
     if plan.machine.networks:
-        own, what = (work, operand) if passed.multicast else (maker, maker.result)
+        own, what = (work, operand) if passed.multicast else (maker, next(o for o in maker.results if o.tensor == operand.tensor))
         counter.flows.append(Flow(passed.sender, passed.receiver, operand.tensor, passed.values, own.walk.held(what), _along(own, what),
                                   adding=not passed.multicast))
 

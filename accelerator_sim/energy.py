@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from accelerator_sim.counts import StageCounts, Transfer, active_pes
 from accelerator_sim.design import ArtifactAccounting, Stage
+from accelerator_sim.frame import Operand
 from accelerator_sim.machine import BITS_PER_BYTE
 from accelerator_sim.networks import network_traffic
 from accelerator_sim.plan import Plan, Work
@@ -117,17 +118,21 @@ def _passed(transfer: Transfer, artifact: ArtifactAccounting | None) -> tuple[Qu
         return 0, 0
     if transfer.multicast:
         return received / active_pes(maker), received / active_pes(consumer)
-    return 0, maker.walk.held(maker.result) / active_pes(consumer)
+    return 0, maker.walk.held(_result(maker, transfer.tensor)) / active_pes(consumer)
+
+
+def _result(maker: Work, tensor: str) -> Operand:
+    return next(o for o in maker.results if o.tensor == tensor)
 
 
 def _read_back(plan: Plan, works: Mapping[str, Work], counts: StageCounts, artifact: ArtifactAccounting,
                costs: Mapping[str, RegisterCost]) -> Iterator[Charge]:
     for tensor, loop in artifact.read_back.items():
-        maker = next((w for w in works.values() if w.result.tensor == tensor), None)
+        maker = next((w for w in works.values() if any(o.tensor == tensor for o in w.results)), None)
         if maker is None:
             continue
         again = 1 - 1 / maker.walk.space.extent(loop)
-        values = maker.walk.held(maker.result) * again
+        values = maker.walk.held(_result(maker, tensor)) * again
         unit = maker.unit.name
         yield Charge(f"{unit}_registers", "write", tensor, values / active_pes(maker), costs[unit].write_pj)
         for transfer in counts.transfers:

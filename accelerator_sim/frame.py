@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from accelerator_sim.design import Design, Size, Stage
-from accelerator_sim.operators import COMPOSED, FUSED, counted
+from accelerator_sim.names import check_names, check_wide
+from accelerator_sim.operators import counted
+from accelerator_sim.recompute import Again, Halo, made_again, order_of_recomputing
 from accelerator_sim.residency import check_residency
+from accelerator_sim.windows import Window
 from einsum_cascades.errors import DesignError, suggest
 from einsum_cascades.indices import composite
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, accesses, coords, transform
-from einsum_cascades.mapping import Nest
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, accesses, coords, transform
+from einsum_cascades.mapping import Nest, parts_of_index, walked
 from einsum_cascades.structure import structure
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A dimension of a tensor whose index is no rank: a window (``p + j``), a stride, a clamp, or a gather (``I[p,j]``).
-
-    ``index`` is over whole ranks (a composite by its name), ``rank`` the rank that the dimension is as long as, if any,
-    ``parts`` the parts of the ranks that it mentions.
-    """
-
-    tensor: str
-    index: Expr
-    rank: str | None
-    parts: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +24,20 @@ class Operand:
     """One tensor that an Einsum reads or writes.
 
     ``parts`` are the parts of ranks that its plain indices walk, instances included, ``windows`` its other dimensions;
-    ``state`` are the parts without the rank that it iterates over, if any.
+    ``state`` are the parts without the rank that it iterates over, if any. ``through`` are loops that move what one of these
+    parts stands for (see :class:`~accelerator_sim.recompute.Halo`).
     """
 
     tensor: str
     parts: frozenset[str]
     state: frozenset[str]
     windows: tuple[Window, ...] = ()
+    through: frozenset[str] = frozenset()
 
     @property
     def walked(self) -> frozenset[str]:
         """The parts that any of its indices mentions: a loop over one of them changes its tile."""
-        return self.parts.union(*(w.parts for w in self.windows))
+        return self.parts.union(self.through, *(w.parts for w in self.windows))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,10 +45,12 @@ class EinsumFrame:
     """One Einsum in its nest.
 
     ``parts`` are those of its iteration space, ``instances`` included, ``loops`` all its loops, outer to inner.
-    ``operands`` are the distinct reads of its bodies, ``result`` what it writes, ``operators`` how many of each it
-    performs at a point, before a unit fuses any; ``sums_product`` says that a sum of products may be fused.
+    ``operands`` are its distinct reads, ``results`` what it writes (several of an Einsum over tuples), ``operators`` how many
+    of each it performs at a point, before a unit fuses any; ``sums_product`` says that a sum of products may be fused.
     ``conditions`` leave out points, over whole ranks, and ``inside`` those where a window leaves its tensor; where some
-    depend on data they are ``unknown``.
+    depend on data they are ``unknown`` too. Of an Einsum that is made again in tiles, ``einsum`` is in its readers' ranks,
+    ``anew`` are the loops in each round of which it begins anew, ``halos`` its ranks that follow windows, and ``names`` its
+    own names for parts that the design calls otherwise. ``leaves`` are the parts of each leaf of a composite.
     """
 
     einsum: Einsum
@@ -65,16 +58,30 @@ class EinsumFrame:
     parts: tuple[str, ...]
     loops: tuple[str, ...]
     operands: tuple[Operand, ...]
-    result: Operand
+    results: tuple[Operand, ...]
     operators: Mapping[str, int]
     sums_product: bool
     conditions: tuple[Expr, ...]
     inside: tuple[Expr, ...]
     unknown: bool
+    leaves: Mapping[str, tuple[str, ...]]
+    anew: frozenset[str] = frozenset()
+    halos: tuple[Halo, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def result(self) -> Operand:
+        """What it writes first; all that it writes, unless it is over tuples."""
+        return self.results[0]
+
+    @property
+    def written(self) -> tuple[Operand, ...]:
+        """What it writes, where each round of the loops in which it begins anew makes others."""
+        return tuple(replace(o, parts=o.parts | self.anew) for o in self.results) if self.anew else self.results
 
     def reads(self) -> tuple[tuple[Access, Operand], ...]:
         """Returns its distinct reads with what they walk."""
-        return tuple(zip(_reads(self.einsum), self.operands, strict=True))
+        return tuple(zip(value_reads(self.einsum), self.operands, strict=True))
 
     def above(self, nest: Nest, at: str | None) -> tuple[str, ...]:
         """Returns its loops outside of a tile that lives inside the loop ``at`` of its nest (None: outside of all)."""
@@ -91,7 +98,8 @@ class EinsumFrame:
 class Frame:
     """A cascade under a design.
 
-    ``parts`` are the parts of each rank in each nest, outer to inner. ``einsums`` by nest. ``crossing`` holds, by stage, the
+    ``parts`` are the parts of each rank in each nest, outer to inner, and ``aliases`` map the names of ranks and parts of Einsums
+    that run again in tiles to those that they are as long as. ``einsums`` by nest. ``crossing`` holds, by stage, the
     tensors that come from or go to the outermost memory. ``partial`` are Einsums that have a part of a rank inside of a
     loop over another part that they lack: the Einsum, the part that it lacks, the one that it has.
     """
@@ -99,6 +107,7 @@ class Frame:
     cascade: Cascade
     design: Design
     parts: tuple[Mapping[str, tuple[str, ...]], ...]
+    aliases: tuple[Mapping[str, str], ...]
     einsums: tuple[tuple[EinsumFrame, ...], ...]
     crossing: Mapping[str, frozenset[str]]
     partial: tuple[tuple[str, str, str], ...]
@@ -123,18 +132,43 @@ def make_frame(cascade: Cascade, design: Design, whole: bool = True) -> Frame:
     return _KEPT[key]
 
 
+def value_reads(einsum: Einsum) -> tuple[Access, ...]:
+    """Returns the distinct reads of an Einsum that points make: of its bodies, and of the left side's index tensors."""
+    return tuple(dict.fromkeys((*(a for body in einsum.bodies for a in accesses(body)),
+                                *(a for out in einsum.outputs for i in out.indices for a in accesses(i)))))
+
+
 def _made(cascade: Cascade, design: Design, whole: bool) -> Frame:
     design.mapping.verify(cascade, source=f"design {design.id!r}", whole=whole)
     parts = _parts(cascade, design)
-    einsums = {e.name: e for e in cascade.einsums}
-    frames = tuple(tuple(_einsum_frame(cascade, design, einsums[name], number, parts[number]) for name in nest.einsums)
-                   for number, nest in enumerate(design.mapping.nests))
+    made = tuple(_nest_frames(cascade, design, number, parts[number]) for number in range(len(design.mapping.nests)))
+    frames = tuple(own for own, _, _ in made)
     crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
     for stage in design.stages:
-        _check_names(design, stage, frames)
+        check_names(design, stage, frames)
         check_residency(cascade, design, stage, frames, crossing[stage.name])
-    _check_wide(design, frames)
-    return Frame(cascade, design, parts, frames, crossing, tuple(_partial(design, parts, frames)))
+    check_wide(design, frames)
+    own_parts = tuple(own for _, own, _ in made)
+    return Frame(cascade, design, own_parts, tuple(own for _, _, own in made), frames, crossing,
+                 tuple(_partial(design, own_parts, frames)))
+
+
+def _nest_frames(cascade: Cascade, design: Design, number: int, parts: Mapping[str, tuple[str, ...]]
+                 ) -> tuple[tuple[EinsumFrame, ...], Mapping[str, tuple[str, ...]], Mapping[str, str]]:
+    """The Einsums of a nest, with the parts of all ranks there and the names of those that are made again in tiles."""
+    nest, einsums = design.nest(number), {e.name: e for e in cascade.einsums}
+    found = {name: _einsum_frame(cascade, design, einsums[name], number, parts) for name in nest.einsums if name not in nest.recompute}
+    aliases: dict[str, str] = {}
+    for name in order_of_recomputing(cascade, design, number):
+        made = {o.tensor for o in einsums[name].outputs}
+        readers = [f for f in found.values() if any(o.tensor in made for o in f.operands)]
+        again = made_again(cascade, design, number, einsums[name], readers, parts)
+        for alias, rank in again.aliases.items():
+            own = (alias,) if alias in {h.rank for h in again.halos} else tuple(f"{name}.{p}" for p in parts[rank])
+            aliases |= dict(zip(own, parts[rank] if len(own) == len(parts[rank]) else (rank,), strict=True)) | {alias: rank}
+            parts = {**parts, alias: own}
+        found[name] = _einsum_frame(cascade, design, einsums[name], number, parts, again)
+    return tuple(found[name] for name in nest.runs), parts, aliases
 
 
 def _partial(design: Design, parts: tuple[Mapping[str, tuple[str, ...]], ...],
@@ -158,7 +192,7 @@ def _parts(cascade: Cascade, design: Design) -> tuple[Mapping[str, tuple[str, ..
         partitions = design.mapping.partitions_in(nest)
         key = tuple(partitions.items())
         if key not in made:
-            made[key] = _parts_of(cascade, design, partitions)
+            made[key] = _cut(cascade, design, partitions)
         found.append(made[key])
     _check_sizes(cascade, design, found)
     return tuple(found)
@@ -197,7 +231,7 @@ def _check_sizes(cascade: Cascade, design: Design, parts: list[Mapping[str, tupl
                                   f"extent of every part but the outermost")
 
 
-def _parts_of(cascade: Cascade, design: Design, partitions: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _cut(cascade: Cascade, design: Design, partitions: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     found, mapping = structure(cascade), design.mapping
     parts: dict[str, tuple[str, ...]] = {r: (r,) for r in mapping.instances}
     inside = {leaf for leaves in found.composites.values() for leaf in leaves}
@@ -222,42 +256,114 @@ def leaves(name: str, composites: Mapping[str, tuple[str, ...]]) -> tuple[str, .
     return tuple(leaf for part in composites[name] for leaf in leaves(part, composites))
 
 
-def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int,
-                  parts: Mapping[str, tuple[str, ...]]) -> EinsumFrame:
+def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int, parts: Mapping[str, tuple[str, ...]],
+                  again: Again | None = None) -> EinsumFrame:
     place = f"design {design.id!r}: Einsum {einsum.name!r}"
-    if len(einsum.outputs) > 1:
-        raise _unsupported(place, f"{len(einsum.outputs)} outputs", "an Einsum over tuples")
     instances = design.mapping.instances
     clash = [r for r in instances if r in einsum.ranks]
     if clash:
         raise DesignError(f"{place}: a rank that repeats the cascade is one of its own, got {clash[0]!r}; give the design "
                           f"'instances' without it")
-    own = design.mapping.nests[nest]
-    reads = tuple(_operand(cascade, design, own, a) for a in _reads(einsum))
+    here = einsum if again is None else again.einsum
+    partitions = design.mapping.partitions_in(design.nest(nest))
+    if again is not None:
+        partitions = {**partitions, **{alias: parts[alias] for alias in again.aliases}}
+    own = (*instances, *dict.fromkeys(p for r in walked(here) for p in partitions.get(r, (r,))))
+    table = _Ranks(cascade, instances, partitions, parts, again.halos if again is not None else (), frozenset(own))
+    names = _names(einsum, again, parts)
+    loops = _loops(design, nest, einsum, own, again, names, place)
+    anew = frozenset(again.loops) - frozenset(own) if again is not None else frozenset()
     operators, sums_product = counted(cascade, einsum)
-    conditions, inside, unknown = _conditions(cascade, einsum, parts)
-    return EinsumFrame(einsum, instances, (*instances, *design.mapping.parts(einsum, own)),
-                       design.mapping.loops_of(own, einsum), reads, _operand(cascade, design, own, einsum.output), operators, sums_product, conditions, inside, unknown)
+    conditions, inside, unknown = _conditions(cascade, einsum, table, again.renamed if again is not None else {})
+    return EinsumFrame(here, instances, (*own, *(x for x in loops if x in anew)), loops,
+                       tuple(_operand(table, a) for a in value_reads(here)), tuple(_operand(table, o) for o in here.outputs),
+                       operators, sums_product, conditions, inside, unknown, table.leaves(), anew, table.halos, names)
 
 
-def _reads(einsum: Einsum) -> tuple[Access, ...]:
-    return tuple(dict.fromkeys(a for body in einsum.bodies for a in accesses(body)))
+def _names(einsum: Einsum, again: Again | None, parts: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The names that parts have in an Einsum that is made again, by those that the design gives them."""
+    if again is None:
+        return {}
+    renamed = {old: new for old, new in again.renamed.items() if len(parts.get(new, ())) == 1}
+    return renamed | {p: f"{einsum.name}.{p}" for alias, old in again.aliases.items() for p in parts[old]
+                      if f"{einsum.name}.{p}" in parts[alias]}
 
 
-def _operand(cascade: Cascade, design: Design, nest: Nest, access: Access) -> Operand:
-    found, partitions = structure(cascade), design.mapping.partitions_in(nest)
-    walked: list[str] = list(design.mapping.instances)
+def _loops(design: Design, number: int, einsum: Einsum, own: tuple[str, ...], again: Again | None,
+           names: Mapping[str, str], place: str) -> tuple[str, ...]:
+    nest = design.nest(number)
+    if again is None:
+        return design.mapping.loops_of(nest, einsum)
+    shared = (*(i for i in design.mapping.instances if i not in nest.loops), *nest.loops)
+    outer = tuple(x for x in shared if x in again.loops or x in own)
+    parallel, inner = (tuple(names.get(x, x) for x in t.get(einsum.name, ())) for t in (nest.parallel, nest.inner))
+    for x in inner:
+        if x not in own:
+            raise DesignError(f"{place}: as it is made again in tiles it has no such rank, got {x!r}; use {', '.join(own)}")
+    order = (*(x for x in parallel if x in own and x not in inner), *inner)
+    return tuple(dict.fromkeys((*outer, *order, *own)))
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """What the names of coordinates mean in one Einsum: whole ranks, leaves of composites that it walks in part, halos."""
+
+    cascade: Cascade
+    instances: tuple[str, ...]
+    partitions: Mapping[str, tuple[str, ...]]
+    parts: Mapping[str, tuple[str, ...]]
+    halos: tuple[Halo, ...]
+    own: frozenset[str]
+
+    def parts_of(self, rank: str) -> tuple[str, ...]:
+        """The parts of a rank, whole or a leaf."""
+        return self.parts[rank] if rank in self.parts else self.partitions.get(rank, (rank,))
+
+    def through(self, mentioned: tuple[str, ...]) -> frozenset[str]:
+        """The loops that move the halos among some ranks."""
+        return frozenset(x for h in self.halos if h.rank in mentioned for x in h.loops
+                         if any(x in self.parts_of(r) for r in coords(h.index)))
+
+    def over_whole(self, expr: Expr) -> Expr:
+        """An expression with each composite, and each leaf of a composite of which the Einsum walks all, as the whole rank."""
+        return transform(folded(expr), lambda node: self._leaf(node) if isinstance(node, Coord) else node)
+
+    def _leaf(self, node: Coord) -> Expr:
+        if node.rank in self.parts:
+            return node
+        composites = structure(self.cascade).composites
+        for name in composites:
+            leaves = _leaves(name, composites)
+            if name in self.parts and node.rank in leaves and self.own.issuperset(self.parts[name]):
+                found: Expr = Coord(name)
+                place = leaves.index(node.rank)
+                for inner in leaves[:place:-1]:
+                    found = Call("floordiv", (found, Extent(inner.upper())))
+                return Call("mod", (found, Extent(node.rank.upper()))) if place else found
+        return node
+
+    def leaves(self) -> dict[str, tuple[str, ...]]:
+        """The parts of all leaves of composites."""
+        composites = structure(self.cascade).composites
+        return {leaf: self.parts_of(leaf) for name in composites for leaf in _leaves(name, composites)}
+
+
+def _operand(table: _Ranks, access: Access) -> Operand:
+    found = structure(table.cascade)
+    walked: list[str] = list(table.instances)
     windows: list[Window] = []
     for dimension, index in enumerate(access.indices):
-        parts = design.mapping.parts_of_index(index, nest)
+        parts = parts_of_index(index, table.partitions)
         if parts is not None:
             walked += parts
             continue
-        over = frozenset(p for r in coords(index) for p in partitions.get(r, (r,)))
-        windows.append(Window(access.tensor, folded(index), found.dimensions[access.tensor][dimension], over))
+        whole = table.over_whole(index)
+        over = frozenset(p for r in coords(whole) for p in table.parts_of(r))
+        windows.append(Window(access.tensor, whole, found.dimensions[access.tensor][dimension], over))
     iterative = found.iterative.get(access.tensor)
-    slots = partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
-    return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots), tuple(windows))
+    slots = table.partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
+    return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots), tuple(windows),
+                   table.through(tuple(r for i in access.indices for r in coords(i))))
 
 
 def folded(expr: Expr) -> Expr:
@@ -268,127 +374,32 @@ def folded(expr: Expr) -> Expr:
     return transform(expr, fold)
 
 
-def _conditions(cascade: Cascade, einsum: Einsum,
-                parts: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Expr, ...], tuple[Expr, ...], bool]:
+def _conditions(cascade: Cascade, einsum: Einsum, table: _Ranks, names: Mapping[str, str]
+                ) -> tuple[tuple[Expr, ...], tuple[Expr, ...], bool]:
     """The predicates that leave out points, with those that keep a window inside its tensor, and whether there are some
-    that depend on data or on a part of a rank by itself."""
+    that depend on data."""
     from einsum_cascades.analysis.presence import presence
-    found = [(folded(c.expr), c.bounds) for c in presence(cascade)[einsum]]
-    known = [(c, bounds) for c, bounds in found if not accesses(c) and all(r in parts for r in coords(c))]
+
+    def renamed(node: Expr) -> Expr:
+        return Coord(names[node.rank]) if isinstance(node, Coord) and node.rank in names else node
+    found = [(table.over_whole(transform(c.expr, renamed)), c.bounds) for c in presence(cascade)[einsum]]
+    known = [(c, bounds) for c, bounds in found if not accesses(c)]
     # That a whole rank stays inside its own extent says nothing.
     inside = tuple(c for c, bounds in known if bounds and not (isinstance(c, Call) and any(isinstance(x, Coord) for x in c.args)))
-    return (tuple(c for c, bounds in known if not bounds), inside,
-            any(not bounds and (c, bounds) not in known for c, bounds in found))
-
-
-def _unsupported(place: str, got: str, what: str) -> DesignError:
-    return DesignError(f"{place}: {what} has no action counts yet, got {got}; simulate a cascade without it")
+    return (tuple(c for c, bounds in found if not bounds), inside, any(not bounds and accesses(c) for c, bounds in found))
 
 
 def _crossing(cascade: Cascade, design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> frozenset[str]:
-    """Inputs and outputs of the cascade, what the stage sends off the chip, and what other stages make or need."""
+    """Inputs and outputs of the cascade, what the stage sends off the chip, and what other stages make or need. What is made again
+    in tiles stays there."""
     found = structure(cascade)
     here = [f for n in stage.nests for f in frames[n]]
     names = {f.einsum.name for f in here}
-    made = {f.result.tensor for f in here}
+    made = {o.tensor for f in here for o in f.results}
     used = {o.tensor for f in here for o in f.operands}
-    elsewhere = {a.tensor for e in cascade.einsums if e.name not in names for a in _reads(e)}
-    return frozenset((*found.inputs, *found.outputs, *stage.off_chip, *(used - made), *(made & elsewhere)))
-
-
-def _check_names(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:
-    """Every tensor, Einsum and loop that a binding names must be there."""
-    for number in stage.nests:
-        binding, nest = design.bindings[number], frames[number]
-        place = f"design {design.id!r}: nest of {nest[0].einsum.name!r}"
-        tensors = {o.tensor for f in nest for o in (*f.operands, f.result)}
-        loops = {x for f in nest for x in f.loops}
-        for memory, kepts in binding.kept.items():
-            for kept in kepts:
-                if kept.tensor not in tensors:
-                    raise DesignError(f"{place}: keep.{memory}: no Einsum here has such a tensor, got {kept.tensor!r}; "
-                                      f"{suggest(kept.tensor, tensors)}")
-                if kept.at is not None and kept.at not in loops:
-                    raise DesignError(f"{place}: keep.{memory}.{kept.tensor}: there is no such loop, got {kept.at!r}; "
-                                      f"{suggest(kept.at, loops)}")
-        readers = {f.einsum.name: {o.tensor for o in f.operands} for f in nest}
-        made = {f.result.tensor for f in nest}
-        for tensor, einsums in binding.forward.items():
-            if tensor not in made:
-                raise DesignError(f"{place}: forward: no Einsum here makes such a tensor, got {tensor!r}; "
-                                  f"{suggest(tensor, made)}")
-            for name in einsums:
-                if tensor not in readers.get(name, ()):
-                    takes = [n for n, read in readers.items() if tensor in read]
-                    raise DesignError(f"{place}: forward.{tensor}: this Einsum does not read it, got {name!r}; "
-                                      f"{suggest(name, takes)}")
-        for key, table in (("absorbed", binding.absorbed), ("elsewhere", binding.elsewhere)):
-            for name, operators in table.items():
-                if name not in readers:
-                    raise DesignError(f"{place}: {key}: the Einsum is not in this nest, got {name!r}; {suggest(name, readers)}")
-                own = _operators(next(f for f in nest if f.einsum.name == name))
-                for operator in operators:
-                    if operator not in own:
-                        raise DesignError(f"{place}: {key}.{name}: the Einsum has no such operator, got {operator!r}; "
-                                          f"{suggest(operator, own)}")
-    for tensor in stage.off_chip:
-        if tensor not in {f.result.tensor for own in frames for f in own}:
-            raise DesignError(f"design {design.id!r}: stage {stage.name!r}: off_chip: no Einsum makes such a tensor, got "
-                              f"{tensor!r}; remove it")
-    _check_rooms(design, stage)
-    _check_homes(design, stage, frames)
-
-
-def _operators(frame: EinsumFrame) -> tuple[str, ...]:
-    """The operators that an Einsum may take on some unit: its own, those that these are composed of, a multiply-add."""
-    found = [*frame.operators, *((FUSED,) if frame.sums_product else ())]
-    for operator in found:
-        found += [o for o in COMPOSED.get(operator, ()) if o not in found]
-    return tuple(found)
-
-
-def _check_rooms(design: Design, stage: Stage) -> None:
-    """What is kept in place takes the room of another tensor of the same memory."""
-    for number in stage.nests:
-        for memory, kepts in design.bindings[number].kept.items():
-            rooms = {k.tensor for n in stage.nests for k in design.bindings[n].kept.get(memory, ()) if k.in_place is None}
-            for kept in kepts:
-                if kept.in_place is not None and kept.in_place not in rooms:
-                    raise DesignError(f"design {design.id!r}: keep.{memory}.{kept.tensor}.in_place: nothing in stage {stage.name!r} has "
-                                      f"such a room, got {kept.in_place!r}; {suggest(kept.in_place, rooms)}")
-
-
-def _check_wide(design: Design, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:
-    """Names that a design gives for all nests: of the tensors of a size, and of an accounting."""
-    einsums = {f.einsum.name: f for own in frames for f in own}
-    tensors = {o.tensor for f in einsums.values() for o in (*f.operands, f.result)}
-    parts = {p for f in einsums.values() for p in f.parts}
-    named: list[tuple[str, str, str, Iterable[str]]] = [
-        (f"mapping.sizes.{part}.of", "tensor", t, tensors) for part, size in design.sizes.items() for t in size.of]
-    if design.artifact is not None:
-        place = "accounting.fusemax-artifact"
-        named += [(f"{place}.per_pe", "tensor", t, tensors) for t in sorted(design.artifact.per_pe)]
-        for tensor, loop in design.artifact.read_back.items():
-            named += [(f"{place}.read_back", "Einsum", tensor, einsums), (f"{place}.read_back.{tensor}", "loop", loop, parts)]
-        for operator, names in design.artifact.omitted_energy.items():
-            named += [(f"{place}.omitted_energy.{operator}", "Einsum", name, einsums) for name in names]
-    for path, kind, name, valid in named:
-        if name not in valid:
-            raise DesignError(f"design {design.id!r}: {path}: there is no such {kind}, got {name!r}; {suggest(name, valid)}")
-
-
-def _check_homes(design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> None:
-    """A tensor that is made and read in one stage must be kept in a memory on both sides, or be forwarded."""
-    here = [(n, f) for n in stage.nests for f in frames[n]]
-    maker = {f.result.tensor: n for n, f in here}
-    for number, frame in here:
-        binding = design.bindings[number]
-        for operand in frame.operands:
-            tensor = operand.tensor
-            if tensor not in maker or tensor in stage.off_chip or frame.einsum.name in binding.forward.get(tensor, ()):
-                continue
-            for n in {number, maker[tensor]}:
-                if not any(k.tensor == tensor for kepts in design.bindings[n].kept.values() for k in kepts):
-                    raise DesignError(
-                        f"design {design.id!r}: tensor {tensor!r}: Einsum {frame.einsum.name!r} cannot find it, got it kept in "
-                        f"no memory of the nest of {frames[n][0].einsum.name!r}; keep it, forward it, or send it off_chip")
+    again = {o.tensor for n in stage.nests for f in frames[n] for o in f.results if f.einsum.name in design.nest(n).recompute}
+    # An Einsum that makes a tensor again for itself does not need it from here.
+    own = {name: nest.recompute for nest in design.mapping.nests for name in nest.runs}
+    elsewhere = {a.tensor for e in cascade.einsums if e.name not in names for a in value_reads(e)
+                 if a.tensor not in found.producers or found.producers[a.tensor].name not in own.get(e.name, ())}
+    return frozenset((*found.inputs, *found.outputs, *stage.off_chip, *(used - made), *(made & elsewhere))) - again

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from accelerator_sim.capacity import check_capacity, kept_bytes
+from accelerator_sim.data import NOTHING, WORST, Case, Data
 from accelerator_sim.design import Binding, Design, Size, Stage
 from accelerator_sim.divisors import largest_divisor
 from accelerator_sim.frame import EinsumFrame, Frame, Operand, make_frame
@@ -28,13 +29,16 @@ from einsum_cascades.operators import DTYPE_BITS
 class Shape:
     """The shape that a cascade is evaluated at: the extent of each rank, and of the instances that repeat it.
 
-    ``workload`` and ``seq_len`` name what the shape is of; designs with a table of mappings look them up.
+    ``workload`` and ``seq_len`` name what the shape is of; designs with a table of mappings look them up. ``data`` is what is known
+    of values; what depends on others counts in the ``case``: at worst, or expected.
     """
 
     extents: Mapping[str, int]
     instances: Mapping[str, int] = field(default_factory=dict)
     workload: str | None = None
     seq_len: int | None = None
+    data: Data = NOTHING
+    case: Case = WORST
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,9 +83,9 @@ class Work:
         return self.frame.operands
 
     @property
-    def result(self) -> Operand:
-        """What it writes."""
-        return self.frame.result
+    def results(self) -> tuple[Operand, ...]:
+        """What it writes: one tensor, or several of an Einsum over tuples."""
+        return self.frame.written
 
     def operand(self, tensor: str) -> Operand:
         """Returns its read of a tensor."""
@@ -164,7 +168,7 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape, 
 
     def planned(sized: Mapping[str, Quantity]) -> Plan:
         spaces = _spaces(frame, machine, shape, extents, sized)
-        return Plan(frame, machine, shape, spaces, _works(frame, machine, spaces))
+        return Plan(frame, machine, shape, spaces, _works(frame, machine, spaces, shape))
 
     for part, rule in free:
         sizes[part] = _largest(frame, machine, part, rule, sizes, extents,
@@ -182,10 +186,14 @@ def _spaces(frame: Frame, machine: Machine, shape: Shape, extents: Mapping[str, 
     made: dict[int, Space] = {}
     for stage in frame.design.stages:
         own = {part: _fixed(frame, machine, shape, part, size) for part, size in stage.sizes.items()}
+        ours: dict[int, Space] = {}
         for number in stage.nests:
-            parts = frame.parts[number]
-            if own:
-                found[number] = found[stage.nests[0]] if number != stage.nests[0] else Space(extents, parts, {**sizes, **own})
+            parts, aliases = frame.parts[number], frame.aliases[number]
+            if aliases:
+                every = {**sizes, **own}
+                found[number] = Space(extents, parts, {**every, **{a: every[p] for a, p in aliases.items() if p in every}})
+            elif own:
+                found[number] = ours.setdefault(id(parts), Space(extents, parts, {**sizes, **own}))
             else:
                 found[number] = made.setdefault(id(parts), Space(extents, parts, sizes))
     return tuple(found[number] for number in sorted(found))
@@ -260,7 +268,8 @@ def _extents(frame: Frame, machine: Machine, shape: Shape) -> dict[str, Quantity
     """The extent of every rank: of the shape, or a number or path in the design's sizes."""
     design = frame.design
     found: dict[str, Quantity] = {}
-    for rank in dict.fromkeys(r for parts in frame.parts for r in parts):
+    aliases = {a: r for own in frame.aliases for a, r in own.items()}
+    for rank in dict.fromkeys(r for parts in frame.parts for r in parts if r not in aliases):
         # A rank that some nest does not cut has an extent of its own there.
         whole = any(parts[rank] == (rank,) for parts in frame.parts)
         if rank in design.mapping.instances:
@@ -275,7 +284,7 @@ def _extents(frame: Frame, machine: Machine, shape: Shape) -> dict[str, Quantity
     # Extents that only indices and predicates name.
     for rank, size in (*frame.cascade.extents, *shape.extents.items()):
         found.setdefault(rank, size)
-    return found
+    return found | {alias: found[rank] for alias, rank in aliases.items() if rank in found}
 
 
 def _fixed(frame: Frame, machine: Machine, shape: Shape, part: str, size: Size) -> Quantity:
@@ -321,7 +330,7 @@ def _largest(frame: Frame, machine: Machine, part: str, rule: Size, sizes: Mappi
     return largest_divisor(tiles, most) if rule.divides else most
 
 
-def _works(frame: Frame, machine: Machine, spaces: tuple[Space, ...]) -> tuple[tuple[Work, ...], ...]:
+def _works(frame: Frame, machine: Machine, spaces: tuple[Space, ...], shape: Shape) -> tuple[tuple[Work, ...], ...]:
     design = frame.design
     found = []
     for nest, binding, frames, space in zip(design.mapping.nests, design.bindings, frame.einsums, spaces, strict=True):
@@ -329,11 +338,13 @@ def _works(frame: Frame, machine: Machine, spaces: tuple[Space, ...]) -> tuple[t
         for einsum in frames:
             name = einsum.einsum.name
             unit = machine.units[binding.unit[name]]
-            spread = {part: _pes(unit, sides) for part, sides in binding.spread[name].items() if part in einsum.parts}
+            named = {einsum.names.get(part, part): sides for part, sides in binding.spread[name].items()}
+            spread = {part: _pes(unit, sides) for part, sides in named.items() if part in einsum.parts}
             others = {op: machine.units[u] for op, u in binding.elsewhere.get(name, {}).items()}
             operators = per_point(einsum.operators, einsum.sums_product, {**unit.cycles, **others},
                                   f"design {design.id!r}: Einsum {name!r}", unit.name)
-            walk = Walk(name, space, einsum.parts, einsum.loops, spread, _ties(einsum, nest, binding, frames))
+            walk = Walk(name, space, einsum.parts, einsum.loops, spread, _ties(einsum, nest, binding, frames), einsum.leaves, einsum.halos,
+                        shape.data, shape.case)
             own.append(Work(einsum, nest, binding, unit, walk, operators, others))
         found.append(tuple(own))
     return tuple(found)

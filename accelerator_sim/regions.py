@@ -13,7 +13,7 @@ from typing import Any
 
 from einsum_cascades.analysis.counting import evaluated
 from einsum_cascades.analysis.linear import Linear
-from einsum_cascades.ir import Access, Call, Coord, Expr, Extent, Num, coords, walk
+from einsum_cascades.ir import Call, Coord, Expr, Extent, Num, coords
 
 Array = Any
 
@@ -104,37 +104,64 @@ def _apply(op: str, a: Array, b: Array) -> Array:
     return np.multiply(a, b) if op == "mul" else np.floor_divide(a, b)
 
 
-def touched(expr: Expr, boxes: Mapping[str, tuple[Array, Array]], extents: Mapping[str, int], size: int | None,
-            expected: bool = False) -> Array:
+def touched(expr: Expr, boxes: Mapping[str, tuple[Array, Array]], extents: Mapping[str, int], size: int | None) -> Array:
     """Returns how many coordinates below ``size`` an index touches in each box.
-
-    An index that depends on data (a gather) touches as many as it has points, at most all; ``expected`` is the mean over
-    uniformly random indices instead.
 
     Raises: LookupError for an index that has no such count here.
     """
     import numpy as np
-    reads = [node for node in walk(expr) if isinstance(node, Access)]
-    if reads:
-        points: Array = 1
-        for rank in dict.fromkeys(r for read in reads for r in coords(read)):
-            low, high = boxes[rank]
-            points = points * (high - low + 1)
-        if size is None:
-            return points
-        if expected:
-            return size * -np.expm1(points * math.log1p(-1 / size)) if size > 1 else np.minimum(points, 1)
-        return np.minimum(points, size)
     low, high = span(expr, boxes, extents)
     steps = _steps(expr, boxes, extents)
-    if steps is not None:
+    if steps:
         return _progressions(low, high, steps, size)
-    return np.maximum(np.minimum(high, math.inf if size is None else size - 1) - np.maximum(low, 0) + 1, 0)
+    return np.maximum((high if size is None else np.minimum(high, size - 1)) - np.maximum(low, 0) + 1, 0)
+
+
+def drawn(points: Array, size: int | None, expected: bool) -> Array:
+    """Returns how many different ones of ``size`` coordinates so many draws meet: at most, or in the mean of uniform draws with
+    replacement."""
+    import numpy as np
+    if size is None:
+        return points
+    if expected:
+        return size * -np.expm1(points * math.log1p(-1 / size)) if size > 1 else np.minimum(points, 1)
+    return np.minimum(points, size)
+
+
+def contiguous(expr: Expr, boxes: Mapping[str, tuple[Array, Array]], extents: Mapping[str, int]) -> bool:
+    """Returns whether an index that is not affine surely takes every value between its extremes in each box."""
+    import numpy as np
+    match expr:
+        case Num() | Extent() | Coord():
+            return True
+        case Call(op="add" | "sub", args=(a, b)):
+            return not set(coords(a)) & set(coords(b)) and contiguous(a, boxes, extents) and contiguous(b, boxes, extents)
+        case Call(op="neg", args=(a,)):
+            return contiguous(a, boxes, extents)
+        case Call(op="clamp" | "min" | "max", args=args):
+            return sum(bool(coords(a)) for a in args) <= 1 and all(contiguous(a, boxes, extents) for a in args)
+        case Call(op="floordiv", args=(a, b)):
+            return not coords(b) and contiguous(a, boxes, extents)
+        case Call(op="mod", args=(a, b)):
+            if coords(b) or not contiguous(a, boxes, extents):
+                return False
+            size = evaluated(b, {}, extents)
+            low, high = span(a, boxes, extents)
+            within = np.floor_divide(low, size) == np.floor_divide(high, size)
+            return bool(np.all(within | (high - low + 1 >= size)))
+    return not coords(expr)
+
+
+def has_gaps(expr: Expr, boxes: Mapping[str, tuple[Array, Array]], extents: Mapping[str, int]) -> bool | None:
+    """Returns whether an affine index leaves out values between its extremes; None for an index that is not affine."""
+    steps = _steps(expr, boxes, extents)
+    return None if steps is None else bool(steps)
 
 
 def _steps(expr: Expr, boxes: Mapping[str, tuple[Array, Array]],
            extents: Mapping[str, int]) -> list[tuple[int, Array]] | None:
-    """The positive coefficients and the number of coordinates of an affine index, ascending, where it may leave gaps."""
+    """The positive coefficients and the number of coordinates of an affine index, ascending, where it may leave gaps; none where it
+    does not, None where it is not affine."""
     import numpy as np
 
     from einsum_cascades.analysis.counting import affine_in
@@ -147,7 +174,7 @@ def _steps(expr: Expr, boxes: Mapping[str, tuple[Array, Array]],
         if np.any((count > 1) & (coefficient > reach + 1)):
             return steps
         reach = reach + coefficient * (count - 1)
-    return None
+    return []
 
 
 def _progressions(low: Array, high: Array, steps: list[tuple[int, Array]], size: int | None) -> Array:

@@ -44,7 +44,7 @@ def check_residency(cascade: Cascade, design: Design, stage: Stage, frames: Sequ
     Raises: DesignError for a tile that is given up before its last use and has nowhere to come back from, and for one that the
         Einsums of a nest, or two nests, would cut differently.
     """
-    made = {f.result.tensor: n for n in stage.nests for f in frames[n]}
+    made = {o.tensor: n for n in stage.nests for f in frames[n] for o in f.results}
     for number in stage.nests:
         for memory, kepts in design.bindings[number].kept.items():
             for kept in kepts:
@@ -75,7 +75,8 @@ def _check(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], numb
         (one, first), (other, second), *_ = cuts.items()
         raise DesignError(f"{place} would be cut along different ranks, got loop {kept.at!r} with {first} over "
                           f"{_listed(one)} and {second} over {_listed(other)} outside of it; keep it at a loop outside of these")
-    for use in uses:
+    again = {o.tensor for f in frames for o in f.results if f.einsum.name in design.nest(number).recompute}
+    for use in uses if kept.tensor not in again else ():
         # A result that leaves comes back from the next memory; what is read here after it has been made here does not.
         if use.returns is not None and (maker == number and not use.makes
                                         or maker is not None and not crosses and _outermost(design, number, kept)):
@@ -110,9 +111,9 @@ def _precedes(frames: Sequence[EinsumFrame], frame: EinsumFrame, loop: str) -> b
     """Whether an Einsum that has the loop needs what another one makes, directly or through others."""
     pending, seen = [frame], {frame.einsum.name}
     while pending:
-        made = pending.pop().result.tensor
+        made = {o.tensor for o in pending.pop().results}
         for reader in frames:
-            if reader.einsum.name not in seen and any(o.tensor == made for o in reader.operands):
+            if reader.einsum.name not in seen and any(o.tensor in made for o in reader.operands):
                 if loop in reader.loops:
                     return True
                 seen.add(reader.einsum.name)
@@ -123,11 +124,12 @@ def _precedes(frames: Sequence[EinsumFrame], frame: EinsumFrame, loop: str) -> b
 def _uses(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:
     nest, forward = design.nest(number), design.bindings[number].forward.get(kept.tensor, ())
     iteration = structure(cascade).iterative.get(kept.tensor)
-    slot = iteration.dimension if iteration is not None and kept.tensor in nest.einsums else None
+    here = {o.tensor for f in frames for o in f.results}
+    slot = iteration.dimension if iteration is not None and kept.tensor in here else None
     for frame in frames:
         name = frame.einsum.name
-        for access, operand in ((frame.einsum.output, frame.result), *frame.reads()):
-            makes = operand is frame.result
+        made = zip(frame.einsum.outputs, frame.results, strict=True)
+        for makes, (access, operand) in (*((True, m) for m in made), *((False, r) for r in frame.reads())):
             if operand.tensor == kept.tensor and (makes or name not in forward):
                 indices = tuple(None if n == slot else index for n, index in enumerate(access.indices))
                 yield _Use(name, makes, _walked(operand), frame.above(nest, kept.at), access, indices)
@@ -166,7 +168,7 @@ def _outermost(design: Design, number: int, kept: Kept) -> bool:
 def _check_nests(design: Design, stage: Stage, frames: Sequence[Sequence[EinsumFrame]], tensor: str, maker: int) -> None:
     """A tile that passes from nest to nest lives in the same loops of both."""
     rounds = {n: _rounds(design, n, tensor) for n in stage.nests
-              if any(o.tensor == tensor for f in frames[n] for o in (*f.operands, f.result))}
+              if any(o.tensor == tensor for f in frames[n] for o in (*f.operands, *f.results))}
     for number, loops in rounds.items():
         if loops != rounds[maker]:
             raise DesignError(f"design {design.id!r}: tensor {tensor!r}: a tile that passes from nest to nest lives in the same loops of "

@@ -146,7 +146,7 @@ def _kept(einsums: tuple[Einsum, ...], machine: Machine, extents: Mapping[str, i
     """What stays on chip, in the outermost of the on-chip memories: what a recurrence carries and makes, whatever of it fits;
     then, for one instance, operands that are read more than once, the smallest first."""
     inner = [m for m in machine.memories.values() if m is not machine.outermost]
-    made = {e.output.tensor for e in einsums}
+    made = {o.tensor for e in einsums for o in e.outputs}
     used = {a.tensor for e in einsums for b in e.bodies for a in accesses(b)}
     found = [Kept(t, at if t in iterative else loops[-1], OVERFLOW) for t in sorted(made & used)] if loops else []
     if not inner or inner[0].bytes is None:

@@ -25,7 +25,9 @@ class Nest:
     ``loops`` are the shared temporal loops, outer to inner; an Einsum runs in those of its own ranks. ``inner`` orders
     an Einsum's further loops (ranks that it leaves out follow, in the order of the Einsum, parallel ones first).
     ``parallel`` are the ranks, or parts of ranks, that an Einsum spreads over units. ``partitions`` stand in place of the
-    mapping's where they are given: one rank may be cut otherwise in each nest.
+    mapping's where they are given: one rank may be cut otherwise in each nest. ``recompute`` names intermediates
+    that are made again in every tile of this nest: their makers run in each round of the loops outside of the tile, on what
+    the tile's readers touch. A maker that is not among ``einsums`` is placed in another nest as well, and runs there too.
     """
 
     einsums: tuple[str, ...]
@@ -33,6 +35,12 @@ class Nest:
     inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parallel: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     partitions: Mapping[str, tuple[str, ...]] | None = None
+    recompute: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The Einsums that run in it: those that are made again here although they have a place elsewhere, then its own."""
+        return (*(t for t in self.recompute if t not in self.einsums), *self.einsums)
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class CascadeMapping:
             self._verify_nest(nest, einsums, source)
 
     def _verify_nest(self, nest: Nest, einsums: Mapping[str, Einsum], source: str) -> None:
+        self._verify_recomputed(nest, einsums, source)
         known = unique((*self.instances, *(p for name in nest.einsums for p in self.parts(einsums[name], nest))))
         for loop in nest.loops:
             if loop not in known:
@@ -89,14 +98,26 @@ class CascadeMapping:
                               f"{', '.join(nest.loops)}; partition the rank and name its parts")
         for what, table in (("inner loops", nest.inner), ("parallel ranks", nest.parallel)):
             for name, ranks in table.items():
-                if name not in nest.einsums:
+                if name not in nest.runs:
                     raise DesignError(f"{source}: {what}: Einsum {name!r} is not in this nest, got "
-                                      f"{', '.join(nest.einsums)}; name one of them")
+                                      f"{', '.join(nest.runs)}; name one of them")
+                if name in nest.recompute:
+                    continue  # its ranks there follow from its readers
                 own = self.parts(einsums[name], nest)
                 for rank in ranks:
                     if rank not in own:
                         raise DesignError(f"{source}: {what} of Einsum {name!r}: it has no such rank, got {rank!r}; "
                                           f"{suggest(rank, own)}")
+
+    def _verify_recomputed(self, nest: Nest, einsums: Mapping[str, Einsum], source: str) -> None:
+        place = f"{source}: recompute of nest {nest.einsums[0]!r}"
+        for tensor in nest.recompute:
+            if nest.recompute.count(tensor) > 1:
+                raise DesignError(f"{place}: a tensor stands twice, got {tensor!r}; name it once")
+            if tensor not in einsums:
+                raise DesignError(f"{place}: no Einsum makes such a tensor, got {tensor!r}; {suggest(tensor, einsums)}")
+            if not any(r.tensor == tensor for name in nest.runs if name != tensor for r in einsums[name].reads):
+                raise DesignError(f"{place}: no Einsum here reads it, got {tensor!r}; remove it")
 
     def partitions_in(self, nest: Nest | None) -> Mapping[str, tuple[str, ...]]:
         """Returns the parts of the ranks that are partitioned in a nest (None: where nests do not say otherwise)."""
@@ -108,18 +129,8 @@ class CascadeMapping:
         return unique(tuple(p for r in walked(einsum) for p in partitions.get(r, (r,))))
 
     def parts_of_index(self, index: Expr, nest: Nest | None = None) -> tuple[str, ...] | None:
-        """Returns the parts that an index walks, each coordinate once: of a rank, of a composite such as
-        ``m1*M0 + m0``, or of an iterative slot ``m1 + 1``; None where it is none of these."""
-        partitions = self.partitions_in(nest)
-        made = composite(index)
-        if made is not None:
-            return tuple(p for r in _leaves(made) for p in partitions.get(r, (r,)))
-        form = affine(index)
-        if form is None or len(form.coordinates) > 1 or any(c != 1 for _, c in form.coordinates):
-            return None
-        if form.coordinates and form.extents:
-            return None
-        return tuple(p for r, _ in form.coordinates for p in partitions.get(r, (r,)))
+        """Returns the parts that an index walks in a nest, as :func:`parts_of_index`."""
+        return parts_of_index(index, self.partitions_in(nest))
 
     def loops_of(self, nest: Nest, einsum: Einsum) -> tuple[str, ...]:
         """Returns all loops of an Einsum, outer to inner: the shared ones of its ranks, then its own."""
@@ -130,6 +141,20 @@ class CascadeMapping:
         order = (*(x for x in parallel if x not in nest.inner.get(einsum.name, ())), *nest.inner.get(einsum.name, ()))
         rest = tuple(x for x in parts if x not in shared and x not in order)
         return (*ahead, *shared, *(x for x in order if x not in shared), *rest)
+
+
+def parts_of_index(index: Expr, partitions: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    """Returns the parts that an index walks where ranks are cut into ``partitions``, each coordinate once: of a rank, of a composite
+    such as ``m1*M0 + m0``, or of an iterative slot ``m1 + 1``; None where it is none of these."""
+    made = composite(index)
+    if made is not None:
+        return tuple(p for r in _leaves(made) for p in partitions.get(r, (r,)))
+    form = affine(index)
+    if form is None or len(form.coordinates) > 1 or any(c != 1 for _, c in form.coordinates):
+        return None
+    if form.coordinates and form.extents:
+        return None
+    return tuple(p for r, _ in form.coordinates for p in partitions.get(r, (r,)))
 
 
 def walked(einsum: Einsum) -> tuple[str, ...]:

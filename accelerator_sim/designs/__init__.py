@@ -205,6 +205,8 @@ def _size(rules: Fields, part: str) -> Size:
 
 def _nest(entry: Fields, partitions: Mapping[str, tuple[str, ...]] | None) -> tuple[Nest, Binding]:
     einsums = entry.texts("einsums")
+    recompute = entry.texts("recompute", default=())
+    runs = (*(t for t in recompute if t not in einsums), *einsums)
     unit: dict[str, str] = {}
     spread: dict[str, Mapping[str, str]] = {}
     units = entry.fields("units")
@@ -217,8 +219,8 @@ def _nest(entry: Fields, partitions: Mapping[str, tuple[str, ...]] | None) -> tu
         table = {rank: sides.text(rank) for rank in sides.keys()}
         part.finish()
         for einsum in own:
-            if einsum not in einsums:
-                units.fail(f"{name}.einsums", "it is not in the nest", einsum, f"use {', '.join(einsums)}")
+            if einsum not in runs:
+                units.fail(f"{name}.einsums", "it is not in the nest", einsum, f"use {', '.join(runs)}")
             if einsum in unit:
                 units.fail(f"{name}.einsums", "it is bound to two units", einsum, "remove one")
             unit[einsum] = name
@@ -233,7 +235,7 @@ def _nest(entry: Fields, partitions: Mapping[str, tuple[str, ...]] | None) -> tu
         kept[memory] = tuple(_kept(place, tensor) for tensor in place.keys())
     inner = entry.fields("inner", default={})
     nest = Nest(einsums, entry.texts("loops", default=()), {name: inner.texts(name) for name in inner.keys()},
-                {e: tuple(spread[e]) for e in einsums}, partitions)
+                {e: tuple(spread[e]) for e in runs if e in spread}, partitions, recompute)
     binding = Binding(MappingProxyType(unit), MappingProxyType(spread), MappingProxyType(kept),
                       _lists(entry, "forward"), _lists(entry, "absorbed"), entry.flag("skip_empty", default=False), _elsewhere(entry))
     entry.finish()

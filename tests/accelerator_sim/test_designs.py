@@ -107,7 +107,7 @@ def refusal(folder: Path, raw: dict[str, Any]) -> str:
     (f"{NEST}.forward", ["T"], "stages[0].nests[0].forward: it should be a mapping, got a list of 1; write 'key: value' lines below it"),
     (f"{NEST}.skip_empty", "yes", "stages[0].nests[0].skip_empty: it should be true or false, got 'yes'; write one of them"),
     (f"{NEST}.loop", ["b"], ("stages[0].nests[0]: unknown key, got 'loop'; did you mean 'loops'? valid: absorbed, einsums, elsewhere, "
-     "forward, inner, keep, loops, skip_empty, units")),
+     "forward, inner, keep, loops, recompute, skip_empty, units")),
     (f"{NEST}.loops", "b", "stages[0].nests[0].loops: it should be a list, got 'b'; begin each entry with '- '"),
     ("stages.0.nests", 3, "stages[0].nests: it should be a list, got 3; begin each entry with '- '"),
     ("stages", [], "stages: it has no nest, got a list of 0; give at least one stage with a nest"),
