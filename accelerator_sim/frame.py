@@ -277,7 +277,7 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int, p
     conditions, inside, unknown = _conditions(cascade, einsum, table, again.renamed if again is not None else {})
     return EinsumFrame(here, instances, (*own, *(x for x in loops if x in anew)), loops,
                        tuple(_operand(table, a) for a in value_reads(here)), tuple(_operand(table, o) for o in here.outputs),
-                       operators, sums_product, conditions, inside, unknown, table.leaves(), anew, table.halos, names)
+                       operators, sums_product, conditions, inside, unknown, table.leaf_parts(), anew, table.halos, names)
 
 
 def _names(einsum: Einsum, again: Again | None, parts: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
@@ -333,7 +333,7 @@ class _Ranks:
             return node
         composites = structure(self.cascade).composites
         for name in composites:
-            leaves = _leaves(name, composites)
+            leaves = leaves(name, composites)
             if name in self.parts and node.rank in leaves and self.own.issuperset(self.parts[name]):
                 found: Expr = Coord(name)
                 place = leaves.index(node.rank)
@@ -342,10 +342,10 @@ class _Ranks:
                 return Call("mod", (found, Extent(node.rank.upper()))) if place else found
         return node
 
-    def leaves(self) -> dict[str, tuple[str, ...]]:
+    def leaf_parts(self) -> dict[str, tuple[str, ...]]:
         """The parts of all leaves of composites."""
         composites = structure(self.cascade).composites
-        return {leaf: self.parts_of(leaf) for name in composites for leaf in _leaves(name, composites)}
+        return {leaf: self.parts_of(leaf) for name in composites for leaf in leaves(name, composites)}
 
 
 def _operand(table: _Ranks, access: Access) -> Operand:
