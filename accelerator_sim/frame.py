@@ -333,11 +333,11 @@ class _Ranks:
             return node
         composites = structure(self.cascade).composites
         for name in composites:
-            leaves = leaves(name, composites)
-            if name in self.parts and node.rank in leaves and self.own.issuperset(self.parts[name]):
+            order = leaves(name, composites)
+            if name in self.parts and node.rank in order and self.own.issuperset(self.parts[name]):
                 found: Expr = Coord(name)
-                place = leaves.index(node.rank)
-                for inner in leaves[:place:-1]:
+                place = order.index(node.rank)
+                for inner in order[:place:-1]:
                     found = Call("floordiv", (found, Extent(inner.upper())))
                 return Call("mod", (found, Extent(node.rank.upper()))) if place else found
         return node
