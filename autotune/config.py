@@ -3,7 +3,7 @@
 A rank of a kernel has one of four roles:
 
 * ``grid``: its coordinates are spread over programs, ``block`` of them a program (1: the coordinate is a number),
-* ``tile``: all of its coordinates lie in one tile, padded to a power of two,
+* ``tile``: all of its coordinates lie in one tile, padded to a power of two of at least ``block``,
 * ``loop``: a program goes through its coordinates in order, ``block`` at a time,
 * an iterative rank is always a loop of one coordinate at a time.
 """
@@ -25,13 +25,13 @@ STORAGE = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a kernel does with a rank; ``block`` is the number of coordinates taken together (unused for ``tile``)."""
+    """What a kernel does with a rank; ``block`` is the number of coordinates taken together (for ``tile``: at least)."""
 
     kind: RoleKind
     block: int = 1
 
     def __str__(self) -> str:
-        return self.kind if self.kind == "tile" else f"{self.kind}:{self.block}"
+        return self.kind if self.block == 1 else f"{self.kind}:{self.block}"
 
 
 @dataclass(frozen=True, slots=True)
