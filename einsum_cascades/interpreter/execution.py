@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,12 +22,14 @@ from einsum_cascades.structure import Structure, structure
 
 
 def run(cascade: Cascade, inputs: Mapping[str, Array], extents: Mapping[str, int] | None = None, *,
-        history: bool = False) -> dict[str, Array]:
+        history: bool = False, stored: Callable[[str, Array], Array] | None = None) -> dict[str, Array]:
     """Returns every output of a cascade by name, evaluated in float64 whatever the declared precisions.
 
     Dimensions are those of the left side in order; an iterative tensor has all of its slots (extent + 1). Elements
     that are absent are 0. Coordinates that a populate, argmax or argmin makes are int64. With ``history`` the result
-    holds every tensor that the cascade defines. Ranks that no array gives take their extents from ``extents``.
+    holds every tensor that the cascade defines. Ranks that no array gives take their extents from ``extents``. ``stored``
+    makes of a tensor's name and the values that an Einsum gives it those that are kept, rounded as in a type of fewer
+    bits, say; of an iterative tensor it is given a slot at a time.
 
     Raises: ExecutionError for inputs that are missing, unknown, no numbers, or no coordinates where they index;
     ExtentError for shapes and extents that do not agree.
@@ -35,7 +38,7 @@ def run(cascade: Cascade, inputs: Mapping[str, Array], extents: Mapping[str, int
     arrays = _checked(cascade, found, inputs)
     sizes = resolve_extents(cascade, extents or {}, {name: a.shape for name, a in arrays.items()})
     names = tuple(dict.fromkeys((*found.outputs, *found.producers))) if history else found.outputs
-    execution = _Execution(cascade, found, sizes, arrays)
+    execution = _Execution(cascade, found, sizes, arrays, stored)
     with np.errstate(all="ignore"):
         for step, used in zip(found.schedule, _last_uses(found.schedule), strict=True):
             execution.steps((step,))
@@ -108,8 +111,8 @@ class _Execution:
     """One run: tensors in the making, and the coordinate of each iteration that is under way."""
 
     def __init__(self, cascade: Cascade, found: Structure, extents: Mapping[str, int],
-                 arrays: Mapping[str, Array]) -> None:
-        self.cascade, self.found, self.extents = cascade, found, extents
+                 arrays: Mapping[str, Array], stored: Callable[[str, Array], Array] | None) -> None:
+        self.cascade, self.found, self.extents, self.stored = cascade, found, extents, stored
         self.bound: dict[str, int] = {}
         self.evaluator = Evaluator(cascade, extents, frozenset(found.inputs))
         self.einsums = EinsumEvaluator(self.evaluator)
@@ -191,6 +194,8 @@ class _Execution:
             self.evaluate(recipe, space, careful=True)
             return
         for out, block, own in zip(recipe.einsum.outputs, blocks, recipe.iterations, strict=True):
+            if self.stored is not None:
+                block = replace(block, values=self.stored(out.tensor, block.values))
             whole = out.tensor in self.found.iterative and not self.carried[out.tensor]
             place = destination(self.evaluator.tensors[out.tensor], out, space, self.extents, scattered_dimensions(out),
                                 whole=whole)

@@ -80,7 +80,7 @@ def test_all_in_several_processes(fusebench: Command) -> None:
     (("atention",), "unknown variant, got 'atention'; did you mean 'attention'? valid: "),
     (("attention:4pass",), "unknown algorithm of 'attention', got '4pass'; did you mean '3pass'? valid: "),
     (("attention", "--backend", "interpretor"), (
-        "unknown backend, got 'interpretor'; did you mean 'interpreter'? valid: interpreter")),
+        "unknown backend, got 'interpretor'; did you mean 'interpreter'? valid: cuda, interpreter, triton")),
 ])
 def test_wrong_names(fusebench: Command, arguments: tuple[str, ...], message: str) -> None:
     error = fusebench("verify", *arguments).error
