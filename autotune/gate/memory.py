@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 _NO_COORDINATE = 2**30
 """What fills tensors of whole numbers that nothing has been written to."""
 
-_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "fp64": "float64", "i1": "bool", "i8": "int8",
-          "i16": "int16", "i32": "int32", "i64": "int64"}
+_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int32": "int32", "int64": "int64", "bool": "bool"}
 
 
 def torch_type(dtype: str) -> torch.dtype:
@@ -63,7 +62,7 @@ def exact(tensor: torch.Tensor, instances: int) -> Array:
 def _empty(shape: Sequence[int], dtype: str, instances: int, device: str, *, gap: int) -> torch.Tensor:
     import torch
     kind = torch_type(dtype)
-    filler = float("nan") if kind.is_floating_point else _NO_COORDINATE if dtype in ("i32", "i64") else 1
+    filler = float("nan") if kind.is_floating_point else True if dtype == "bool" else _NO_COORDINATE
     if not gap or not 0 < instances < len(shape):
         return torch.full(tuple(shape), filler, dtype=kind, device=device)
     # In memory the last instance stands inside the first rank (tokens by heads), and rows are longer than they need be.
