@@ -235,8 +235,9 @@ def _attention(inputs: Mapping[str, Array], extents: Mapping[str, int],
         window = np.ix_(*(keys[axis][i] for axis, i in enumerate(query)))
         scores = k[window] @ q[query] / np.sqrt(q.shape[-1])
         if "Rpb" in inputs:
-            scores = scores + inputs["Rpb"][tuple(index - i + size // 2 for index, i, size
-                                                  in zip(window, query, inputs["Rpb"].shape, strict=True))]
+            steps = [extents.get(f"{r}0", 1) for r in axes]
+            scores = scores + inputs["Rpb"][tuple((index - i) // step + size // 2 for index, i, step, size
+                                                  in zip(window, query, steps, inputs["Rpb"].shape, strict=True))]
         weights = np.exp(scores - np.logaddexp.reduce(scores, axis=None))
         out[query] = np.tensordot(weights, v[window], weights.ndim)
     return {"O": out}
