@@ -79,7 +79,7 @@ def verify_task(task: Mapping[str, Any]) -> dict[str, Any]:
     for number, case in enumerate(gate_cases(variant, algorithm)):
         try:
             plan = plan_for(variant, algorithm, case, task["dtype"], small=number > 0)
-        except LoweringError as error:
+        except (LoweringError, ConfigError) as error:
             refused.append(str(error))
             continue
         results.append(check_plan(plan, variant, algorithm, case, _launch, seed=task["seed"], device=task["device"],

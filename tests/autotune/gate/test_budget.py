@@ -51,7 +51,7 @@ def budget(cascade, inputs, dtype: str, **options) -> dict[str, float]:  # type:
 
 
 @pytest.fixture
-def matrices() -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def matrices() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(5)
     return {"A": rng.normal(size=(64, 8)), "B": rng.normal(size=(64, 6))}
 
