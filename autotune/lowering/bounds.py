@@ -50,6 +50,9 @@ class Corners(Expressions):
                         return start
                     last = self.integer("add", start, self.number(block - 1, "int32"))
                     return self.integer("min", last, self.integer("sub", self.extent(rank), self.number(1, "int32")))
+                if rank not in self.coordinates:
+                    # A loop inside of this one.
+                    return self.integer("sub", self.extent(rank), self.number(1, "int32")) if high else self.number(0, "int32")
                 found = self.coordinates[rank]
                 return found if not found.axes else None
             case Call(op="add" | "min" | "max" as op, args=(a, b)):

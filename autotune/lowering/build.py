@@ -73,7 +73,7 @@ class Builder(Reductions, Corners):
     def lanes(self) -> None:
         """The coordinates of the lanes of every axis that no loop moves."""
         for axis in self.axes.values():
-            roles = [self.roles[self.original(r)].kind for r in axis.ranks]
+            roles = [self.roles[r].kind for r in axis.ranks]
             if "loop" not in roles:
                 self.lane_coordinates(axis)
 
@@ -89,7 +89,7 @@ class Builder(Reductions, Corners):
                 if rank != axis.ranks[0]:
                     digit = self.emit(f"{rank}_lane", "mod", (digit, self.number(block, "int32")), None, "int32")
                 inner *= block
-            if self.roles[self.original(rank)].kind == "tile":
+            if self.roles[rank].kind == "tile":
                 self.coordinates[rank] = digit
                 self.corners[rank] = self.number(0, "int32"), block
             else:
@@ -115,8 +115,6 @@ class Builder(Reductions, Corners):
     def step(self, node: Node, path: tuple[int, ...]) -> None:
         """Computes a node; a state's update, or a term of a sum over a loop, goes to the carried value."""
         values = self.node_values(node)
-        if node.reduction and len(node.bodies) == 1:
-            self.keep_masked(node)
         if node.carried is not None:
             value = values[0]
             earlier = self.values[node.name + PREVIOUS]
@@ -147,20 +145,6 @@ class Builder(Reductions, Corners):
         if node.name not in self.sums and self.seen[node.name] == path:
             self.store(node)
 
-    def keep_masked(self, node: Node) -> None:
-        """A reduction of a node's value masks it; whoever reads the value next reads the masked one, and needs no mask."""
-        from autotune.lowering.nodes import is_node
-        from einsum_cascades.ir import Access
-        body = node.bodies[0]
-        if not isinstance(body, Access) or not is_node(body.tensor) or "@" in body.tensor:
-            return
-        value = self.values[body.tensor]
-        name = f"{value.text}_masked"
-        for memo in self.memo:
-            for found in memo.values():
-                if (found.text == name or found.text.startswith(name + "_")) and found.axes == value.axes:
-                    self.values[body.tensor] = found
-
     def scan_ends(self, node: Node, values: Sequence[Value]) -> tuple[Value, ...]:
         """The reduction over the whole tile of a scanned rank: the prefix at the last lane."""
         assert node.scan is not None
@@ -183,7 +167,7 @@ class Builder(Reductions, Corners):
 
     def loop_over(self, item: LoopItem, path: tuple[int, ...]) -> None:
         rank = item.rank
-        block = self.roles[self.original(rank)].block
+        block = self.roles[rank].block
         inside = tuple(_nodes(item.body))
         states = [n for n in item.body if isinstance(n, Node) and n.carried == rank]
         if any(n.carried == rank and n not in states for n in inside):
@@ -215,7 +199,7 @@ class Builder(Reductions, Corners):
                 values = self.sums.pop(node.name)
                 after = self.facts_after[node.name]
                 for name, value, facts in zip(node.outputs, values, after, strict=True):
-                    self.values[name] = replace(value, pads={c: p for c, p in facts.pads.items() if not set(coords(c)) & set(node.lost)},
+                    self.values[name] = replace(value, pads={c: p for c, p in facts.pads.items() if not self.support.ranks(c) & set(node.lost)},
                                                 infinite=facts.infinite or node.reduction == "max", real=pads.FINITE)
                 if self.seen[node.name][:len(path)] == path:
                     self.store(node)
@@ -317,7 +301,7 @@ class Builder(Reductions, Corners):
             yield zero, end, frozenset(), ""
             return
         conditions = [c for c in dict.fromkeys(c for n in inside for c in self.support.body(n))
-                      if self.open_conditions((c,)) and is_comparison(c) and rank in coords(c)]
+                      if self.open_conditions((c,)) and is_comparison(c) and rank in self.support.ranks(c)]
         if block > 1 and exists(rank) not in conditions:
             conditions.append(exists(rank))
         first, last = zero, end

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from autotune.config import Role, StageConfig, TileConfig
-from autotune.errors import LoweringError
+from autotune.errors import LoweringError, UnstoredError
 from autotune.lowering.nodes import Node, NodeGraph, nodes_of
 from autotune.lowering.reductions import SMALLEST_DOT
 from einsum_cascades.extents import known_extents, resolve_extents
@@ -60,12 +60,19 @@ class _Defaults:
         self.structure = structure(cascade)
         self.instances = tuple(i for i in instances if i not in self.structure.ranks and i not in self.structure.composites)
         self.given = cuts
+        self.outer = {parts[0] for parts in self.structure.composites.values()}
 
     def config(self) -> TileConfig:
         cuts: tuple[str, ...] = self.given or ()
         while True:
-            groups = self.groups(cuts)
-            stages = [self.stage(writes, (*self.structure.inputs, *(t for g in groups for t in g))) for writes in groups]
+            try:
+                groups = self.groups(cuts)
+                stages = [self.stage(writes, (*self.structure.inputs, *(t for g in groups for t in g))) for writes in groups]
+            except UnstoredError as error:
+                if self.given is not None or error.tensor in cuts:
+                    raise
+                cuts = (*cuts, error.tensor)
+                continue
             more = unique(tuple(t for stage, graph in stages for t in self.repeated(stage, graph))) if self.given is None else ()
             more = tuple(t for t in more if t not in cuts)
             if not more:
@@ -113,7 +120,18 @@ class _Defaults:
 
     def stage(self, writes: tuple[str, ...], kept: tuple[str, ...]) -> tuple[StageConfig, NodeGraph]:
         graph = nodes_of(self.cascade, writes, kept)
-        size = {r: self.extents[graph.copies.get(r, r)] for r in graph.ranks}
+        first = self.roles(graph)
+        joined = nodes_of(self.cascade, writes, kept, [r for r, role in first.items() if role.kind != "grid"])
+        roles = self.roles(joined)
+        size = self.sizes(joined)
+        warps = 8 if self.largest(roles, joined, size) >= 128 * 128 else 4
+        return StageConfig(writes, tuple(sorted(roles.items())), warps, 2), joined
+
+    def sizes(self, graph: NodeGraph) -> dict[str, int]:
+        return {r: self.extents[graph.copies.get(r, r)] for r in graph.ranks}
+
+    def roles(self, graph: NodeGraph) -> dict[str, Role]:
+        size = self.sizes(graph)
         lost = {graph.copies.get(r, r) for n in graph.nodes for r in n.lost}
         carried = {graph.copies.get(n.carried, n.carried) for n in graph.nodes if n.carried is not None}
         scanned = {n.scan for n in graph.nodes if n.scan is not None}
@@ -132,6 +150,8 @@ class _Defaults:
                 roles[rank] = Role("loop")
             elif rank in spread:
                 roles[rank] = Role("grid", 1)
+            elif rank in lost - scanned and rank in self.outer:
+                roles[rank] = Role("loop")
             elif rank in scanned and size[rank] > LONGEST_TILE and rank not in lost:
                 roles[rank] = Role("loop", 64)
             elif size[rank] <= LONGEST_TILE or rank in scanned:
@@ -143,8 +163,7 @@ class _Defaults:
         if blocked is not None:
             roles[blocked] = Role("grid", self.block(blocked, roles, graph, size))
         self.shrink(roles, graph, size)
-        warps = 8 if self.largest(roles, graph, size) >= 128 * 128 else 4
-        return StageConfig(writes, tuple(sorted(roles.items())), warps, 2), graph
+        return roles
 
     def blocked(self, spread: list[str], size: Mapping[str, int], work: list[Node]) -> str | None:
         """The rank that programs take in blocks: the longest one."""

@@ -86,12 +86,11 @@ class Expressions(Emitter):
         assert isinstance(condition, Call)
         first = condition.args[0]
         assert isinstance(first, Coord)
-        rank = self.original(first.rank)
         axis = next((a for a in self.axes.values() if first.rank in a.ranks), None)
         if axis is None:
             return True
-        role = self.roles[rank]
-        return role.kind == "tile" and axis.blocks[axis.ranks.index(first.rank)] == self.extents[rank]
+        role = self.roles[first.rank]
+        return role.kind == "tile" and axis.blocks[axis.ranks.index(first.rank)] == self.extents[self.original(first.rank)]
 
     def open_conditions(self, conditions: Iterable[Expr]) -> tuple[Expr, ...]:
         """Returns the conditions that may fail somewhere."""

@@ -8,6 +8,7 @@ from autotune.config import Role, StageConfig, TileConfig
 from autotune.errors import ConfigError, LoweringError
 from autotune.kernel import GridAxis, Kernel, KernelPlan, TensorSpec
 from autotune.lowering.build import Builder
+from autotune.lowering.defaults import LONGEST_TILE
 from autotune.lowering.nodes import NodeGraph, nodes_of
 from autotune.lowering.parameters import Parameters, checked
 from autotune.lowering.printer import source
@@ -97,6 +98,10 @@ class _Lowering:
         joinable = [r for r, role in roles.items() if role.kind != "grid"]
         graph = nodes_of(self.cascade, stage.writes, (*self.structure.inputs, *self.config.stored), joinable)
         self.check_roles(stage, graph, roles)
+        for copy, rank in graph.copies.items():
+            # A copy of a rank is iterated beside it: like it, but within a program.
+            roles.setdefault(copy, roles[rank] if roles[rank].kind != "grid" else Role("tile") if self.extents[rank] <= LONGEST_TILE
+                             else Role("loop", 64))
         looped = self.looped(graph, roles)
         tree = loop_tree(graph, looped, name)
         support = Support(graph.by_value, self.structure)
@@ -123,7 +128,7 @@ class _Lowering:
     def check_roles(self, stage: StageConfig, graph: NodeGraph, roles: Mapping[str, Role]) -> None:
         own = {graph.copies.get(r, r) for r in graph.ranks}
         for rank in roles:
-            if rank not in own:
+            if rank not in own and rank not in graph.copies:
                 raise ConfigError(f"configuration of the kernel of {', '.join(stage.writes)}: it has no rank {rank!r}, got a role for "
                                   f"it; {suggest(rank, own)}")
         for rank in sorted(own):
@@ -145,7 +150,7 @@ class _Lowering:
 
     def looped(self, graph: NodeGraph, roles: Mapping[str, Role]) -> tuple[str, ...]:
         """The looped ranks, outer first: iterative ones, then those of most nodes."""
-        ranks = [r for r in graph.ranks if roles[graph.copies.get(r, r)].kind == "loop"]
+        ranks = [r for r in graph.ranks if roles[r].kind == "loop"]
         iterative = {n.carried for n in graph.nodes}
         use = {r: sum(r in n.space for n in graph.nodes) for r in ranks}
         kept = {r: max((1 for n in graph.nodes if r in n.ranks and n.carried is not None), default=0) for r in ranks}
@@ -153,7 +158,7 @@ class _Lowering:
 
     def grid(self, graph: NodeGraph, roles: Mapping[str, Role]) -> tuple[tuple[str, int], ...]:
         """The axes of programs: instances, ranks of one coordinate, then blocks, whose programs share most of what they read."""
-        ranks = [r for r in graph.ranks if roles[graph.copies.get(r, r)].kind == "grid" and r not in graph.copies]
+        ranks = [r for r in graph.ranks if roles[r].kind == "grid" and r not in graph.copies]
         single = [r for r in ranks if roles[r].block == 1]
         return (*((f"@{i}", 1) for i in self.config.instances), *((r, 1) for r in single),
                 *((r, roles[r].block) for r in ranks if r not in single))
@@ -164,7 +169,7 @@ class _Lowering:
         packed = {r: group for group in stage.packed for r in group}
         axes: dict[str, Axis] = {}
         for rank in graph.ranks:
-            role = roles[graph.copies.get(rank, rank)]
+            role = roles[rank]
             if role.kind != "tile" and role.block == 1:
                 continue
             group = packed.get(rank, (rank,))
@@ -172,16 +177,16 @@ class _Lowering:
                 if member not in roles or roles[member].kind != role.kind or role.kind == "loop" and len(group) > 1:
                     raise ConfigError(f"configuration of the kernel of {', '.join(stage.writes)}: packed ranks have one role, grid or "
                                       f"tile, got {', '.join(group)}; pack others")
-            blocks = tuple(self.block(graph.copies.get(m, m), roles) for m in group)
+            blocks = tuple(self.block(m, self.extents.get(graph.copies.get(m, m), 1), roles) for m in group)
             axes.setdefault("".join(group), Axis(checked("".join(group), self.cascade.name), tuple(group), blocks))
         return [tuple(order) for order in islice(permutations(axes.values()), 24)]
 
-    def block(self, rank: str, roles: Mapping[str, Role]) -> int:
+    def block(self, rank: str, extent: int, roles: Mapping[str, Role]) -> int:
         role = roles[rank]
         if role.kind != "tile":
             return role.block
         size = 1
-        while size < max(self.extents[rank], role.block):
+        while size < max(extent, role.block):
             size *= 2
         return size
 

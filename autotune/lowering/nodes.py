@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from autotune.errors import LoweringError
+from autotune.errors import LoweringError, UnstoredError
 from einsum_cascades.analysis.presence import conjuncts
 from einsum_cascades.indices import affine, bounding_rank, offset
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, coords, unique
@@ -138,6 +138,7 @@ class _Instances:
         self.used: set[str] = set()
         self.copies: dict[str, str] = {}
         self.made: dict[str, Node] = {}
+        self.within: list[str] = []
 
     def graph(self, writes: tuple[str, ...]) -> NodeGraph:
         stored = tuple(s for tensor in writes for s in self.store(tensor))
@@ -146,6 +147,9 @@ class _Instances:
 
     def fail(self, what: str, got: str, remedy: str) -> LoweringError:
         return LoweringError(f"{self.cascade.name}: {what}, got {got}; {remedy}")
+
+    def unstored(self, tensor: str, what: str, got: str) -> UnstoredError:
+        return UnstoredError(f"{self.cascade.name}: tensor {tensor!r}: {what}, got {got}; store {tensor!r} between two kernels", tensor)
 
     # --- what goes to memory ---
 
@@ -205,8 +209,7 @@ class _Instances:
         if own is not None:
             return self.slot(access, indices, einsum, number)
         if access.fill is not None:
-            raise self.fail(f"tensor {tensor!r}: it is read beyond its coordinates with a fill, but is not in memory",
-                            expr_text(access), f"store {tensor!r} between two kernels")
+            raise self.unstored(tensor, "it is read beyond its coordinates with a fill, but is not in memory", expr_text(access))
         out = einsum.outputs[number]
         inner: _Substitution = {}
         bounds: list[Expr] = []
@@ -240,8 +243,7 @@ class _Instances:
             value = self.instance(einsum, inner)[number]
             later = (place.constant == 1) == (own.step > 0)
             return Access(value if later else value + PREVIOUS, ())
-        raise self.fail(f"tensor {tensor!r}: a state keeps its last slot alone, not slot {expr_text(index)}", expr_text(access),
-                        f"store {tensor!r} between two kernels")
+        raise self.unstored(tensor, f"a state keeps its last slot alone, not slot {expr_text(index)}", expr_text(access))
 
     def seed(self, tensor: str, sub: _Substitution) -> str:
         own = self.structure.iterative[tensor]
@@ -273,6 +275,11 @@ class _Instances:
             raise self.fail(f"tensor {einsum.name!r}: {head.op} makes coordinates by sorting, which no kernel does",
                             f"{head.op}[{', '.join(head.ranks)}; {', '.join(head.into)}]",
                             f"compute {einsum.name!r} outside and give it as an input")
+        if any(name == key[0] for name in self.within):
+            raise self.fail(f"tensor {einsum.name!r}: it reads itself at other coordinates of an earlier slot, which other programs write",
+                            expr_text(next(a for a in einsum.reads if a.tensor in {o.tensor for o in einsum.outputs})) if einsum.name in
+                            {a.tensor for a in einsum.reads} else key[0], "no kernel waits for others at each step: use another algorithm")
+        self.within.append(key[0])
         names = self.names[key] = tuple(self.fresh(o.tensor if not key[0].endswith("@seed") else o.tensor + "_0")
                                         for o in einsum.outputs)
         carried: str | None = None
@@ -317,6 +324,7 @@ class _Instances:
         self.made[names[0]] = Node(names, tuple(r for r in ranks if r != carried), bodies, op, over, inner, where,
                                    scan[1] if scan else None, carried, own.step if own else 1,
                                    self.seed(einsum.name, sub) if own is not None else None, einsum.name)
+        self.within.pop()
         if own is not None and len(einsum.outputs) > 1:
             raise self.fail(f"tensor {einsum.name!r}: a state of an Einsum over tuples", "several", "write one Einsum each")
         return names

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from autotune.errors import LoweringError
 from autotune.lowering import pads
 from autotune.lowering.expressions import Expressions
-from autotune.lowering.nodes import Node
+from autotune.lowering.nodes import Node, is_node
 from autotune.lowering.support import exists
 from autotune.lowering.values import Value
-from einsum_cascades.ir import Call, Expr, coords
+from einsum_cascades.ir import Access, Call, Expr
 from einsum_cascades.operators import reduction_operator
 
 SMALLEST_DOT = 16
@@ -90,7 +90,7 @@ class Reductions(Expressions):
             if own:
                 found.append(axis.name)
         for rank in ranks:
-            if self.roles[self.original(rank)].kind == "grid" and rank not in self.copies:
+            if self.roles[rank].kind == "grid":
                 raise LoweringError(f"{self.name}: tensor {node.tensor!r}: it reduces rank {rank!r}, which is spread over programs, "
                                     f"got the role grid; give {rank!r} the role loop or tile, or store {node.tensor!r} between "
                                     f"two kernels")
@@ -106,6 +106,7 @@ class Reductions(Expressions):
         conditions = self.conditions_of(node, lost)
         if node.scan is not None:
             return self.prefixes(node, conditions)
+        self.keep_masked(node)
         if not node.reduction:
             return tuple(self.attached(self.floating_or_whole(self.named(name[1:], b)), conditions)
                          for name, b in zip(node.outputs, node.bodies, strict=True))
@@ -117,6 +118,26 @@ class Reductions(Expressions):
             summed = tuple(self.attached(self.floating(self.value(b)), conditions) for b in node.bodies)
         return self.reduced(node, summed, self.lost_axes(node.reduced, node), node.reduced, conditions)
 
+    def keep_masked(self, node: Node) -> None:
+        """A reduction of a node's value masks it, once: whoever reads the value next reads the masked one.
+
+        Only conditions of the value itself, which everybody has who reads it, not those that this reduction adds.
+        """
+        operator = reduction_operator(node.reduction, self.cascade)
+        body = node.bodies[0]
+        if len(node.bodies) > 1 or not isinstance(body, Access) or not is_node(body.tensor) or "@" in body.tensor or (
+                operator is None or operator.combine is None):
+            return
+        value = self.node(body.tensor)
+        lost = set(node.lost)
+        own = [c for c in (*value.pads, *(exists(r) for r in node.lost)) if lost & self.support.ranks(c)]
+        if value.is_integer or not set(node.lost) <= {r for a in value.axes for r in self.axes[a].ranks} | {
+                r for r in node.lost if not any(r in a.ranks for a in self.axes.values())}:
+            return
+        masked = self.masked(self.attached(value, own), own, operator.identity[0])
+        if masked.axes == value.axes:
+            self.values[body.tensor] = masked
+
     def floating_or_whole(self, value: Value) -> Value:
         """A value as fp32, or as the whole number that it is."""
         return value if value.is_integer and value.type != "int1" else self.floating(value)
@@ -127,7 +148,7 @@ class Reductions(Expressions):
         """Returns the sum of a product over ranks: a dot where its factors allow it."""
         lost = self.lost_axes(ranks, node)
         over, under = factors(body)
-        kept = tuple(d for d in under if not set(coords(d)) & set(ranks) and not set(self.axes_of(d)) & set(lost))
+        kept = tuple(d for d in under if not self.support.ranks(d) & set(ranks) and not set(self.axes_of(d)) & set(lost))
         inside = tuple(d for d in under if d not in kept)
         values = [self.value(f) for f in over]
         values += [self.mapped("div", [self.number(1.0), self.value(d)]) for d in inside]
@@ -138,7 +159,7 @@ class Reductions(Expressions):
             product = self.floating(self.value(body if inside else _product(over)))
             (total,) = self.reduced(node, (self.attached(product, conditions),), lost, ranks, conditions)
         else:
-            total = self.dotted(node, values, shape, conditions)
+            total = self.dotted(node, values, shape, conditions, frozenset(ranks))
         for divisor in kept if not inside else ():
             total = self.mapped("div", [total, self.value(divisor)])
         return total
@@ -147,10 +168,12 @@ class Reductions(Expressions):
         """Returns the axes of an expression."""
         return self.value(expr).axes
 
-    def dotted(self, node: Node, values: list[Value], shape: DotShape, conditions: Sequence[Expr]) -> Value:
+    def dotted(self, node: Node, values: list[Value], shape: DotShape, conditions: Sequence[Expr],
+               ranks: frozenset[str]) -> Value:
         values = [self.attached(v, ()) for v in values]
         every = self.open_conditions((*conditions, *(c for v in values for c in v.pads)))
-        sums = [c for c in every if shape.k in self.axes_of_condition(c)]
+        # A condition on any summed rank, looped ones included, decides which terms there are.
+        sums = [c for c in every if self.support.ranks(c) & ranks]
         values = self.silenced(values, shape, sums)
         left, right = (self.product([values[n] for n in side]) for side in (shape.left, shape.right))
         left, right = self.same_type(left, right)
@@ -194,7 +217,7 @@ class Reductions(Expressions):
 
     def axes_of_condition(self, condition: Expr) -> tuple[str, ...]:
         """Returns the axes that a condition varies along."""
-        ranks = set(coords(condition))
+        ranks = self.support.ranks(condition)
         return tuple(a.name for a in self.axes.values() if ranks & set(a.ranks))
 
     def product(self, values: Sequence[Value]) -> Value:
@@ -234,7 +257,7 @@ class Reductions(Expressions):
             values = tuple(self.emit("truth", "cast", (self.truth(v),), v.axes, "fp32", ("fp32",), pads=v.pads) for v in values)
         # A condition on reduced ranks decides which terms there are; others belong to the result.
         gone = set(ranks)
-        own = [c for v in values for c in self.open_conditions((*v.pads, *conditions)) if set(coords(c)) & gone]
+        own = [c for v in values for c in self.open_conditions((*v.pads, *conditions)) if self.support.ranks(c) & gone]
         masked = [self.masked(self.attached(v, own), own, identity) for v, identity in zip(values, op.identity, strict=True)]
         axes = self.sorted_axes(*(v.axes for v in masked), lost)
         wide = [v if not lost or v.axes == axes or set(lost) <= set(v.axes) and op.user is None else self.spread(v, axes)
@@ -246,7 +269,7 @@ class Reductions(Expressions):
                      for before, after, identity in zip(masked, results, op.identity, strict=True))
 
     def result(self, op: str, before: Value, after: Value, gone: set[str], identity: float) -> Value:
-        found = {c: pads.reduced(op, p, identity) for c, p in before.pads.items() if not gone & set(coords(c))}
+        found = {c: pads.reduced(op, p, identity) for c, p in before.pads.items() if not gone & self.support.ranks(c)}
         return replace(after, pads=found, real=pads.FINITE, constant=None,
                        infinite=op in ("max",) or before.infinite and op in ("sum", "min"))
 
@@ -279,7 +302,6 @@ class Reductions(Expressions):
             from einsum_cascades.operators import inlined
             table: dict[str, Value] = {}
             args: list[Expr] = []
-            from einsum_cascades.ir import Access
             for n, value in enumerate((*left, *right)):
                 table[f".operand{n}"] = value
                 args.append(Access(f".operand{n}", ()))
@@ -296,16 +318,16 @@ class Reductions(Expressions):
         rank = node.scan
         op = reduction_operator(node.reduction or "sum", self.cascade)
         assert op is not None
-        role = self.roles[self.original(rank)]
+        role = self.roles[rank]
         if role.kind == "grid":
             raise LoweringError(f"{self.name}: tensor {node.tensor!r}: it scans rank {rank!r}, which is spread over programs, got the "
                                 f"role grid; give {rank!r} the role tile or loop")
         values = [self.attached(self.floating(self.value(b)), conditions) for b in node.bodies]
-        own = [c for v in values for c in v.pads if rank in coords(c)]
+        own = [c for v in values for c in v.pads if rank in self.support.ranks(c)]
         masked = [self.masked(self.attached(v, own), own, identity) for v, identity in zip(values, op.identity, strict=True)]
         axis = next((a for a in self.axes.values() if rank in a.ranks), None)
         if axis is None:
-            return tuple(replace(m, pads={c: p for c, p in m.pads.items() if rank not in coords(c)}) for m in masked)
+            return tuple(replace(m, pads={c: p for c, p in m.pads.items() if rank not in self.support.ranks(c)}) for m in masked)
         if axis.ranks != (rank,):
             raise LoweringError(f"{self.name}: tensor {node.tensor!r}: it scans rank {rank!r} of packed ranks "
                                 f"{', '.join(axis.ranks)}, got one axis; do not pack them")
@@ -316,7 +338,7 @@ class Reductions(Expressions):
             results: tuple[Value, ...] = (self.emit(node.name[1:], "scan", wide, axes, "fp32", (op.name, place)),)
         else:
             results = self.several(node, "scan_tuple", wide, axes, (op.name, place))
-        return tuple(replace(r, pads={c: pads.reduced(op.name, p, i) for c, p in m.pads.items() if rank not in coords(c)}
+        return tuple(replace(r, pads={c: pads.reduced(op.name, p, i) for c, p in m.pads.items() if rank not in self.support.ranks(c)}
                              | {c: pads.ANY if op.user else pads.FINITE for c in own if c == exists(rank)})
                      for r, m, i in zip(results, masked, op.identity, strict=True))
 

@@ -79,6 +79,17 @@ class Support:
         self.owner, self.structure = owner, found
         self.known: dict[str, Conditions] = {}
 
+    def ranks(self, expr: Expr) -> frozenset[str]:
+        """Returns the ranks that an expression varies along: of its coordinates, and of the nodes that it reads."""
+        found = set(coords(expr))
+        for access in node_reads(expr):
+            value, how = split(access.tensor)
+            node = self.owner[value]
+            found |= set(node.ranks)
+            if node.carried is not None and how != "@last":
+                found.add(node.carried)
+        return frozenset(found)
+
     def body(self, node: Node) -> Conditions:
         """Returns the conditions of a node's points, before it reduces."""
         conditions: dict[Expr, None] = {}
@@ -108,5 +119,5 @@ class Support:
             return ()
         if value not in self.known:
             lost = set(node.lost) | ({node.scan} if node.scan is not None else set())
-            self.known[value] = tuple(c for c in self.body(node) if not lost & set(coords(c)))
+            self.known[value] = tuple(c for c in self.body(node) if not lost & self.ranks(c))
         return self.known[value]
