@@ -68,14 +68,14 @@ def shape_for(cascade: NamedCascade, workload: str | None, seq_len: int | None, 
         if seq_len is not None:
             raise ExtentError(f"--seq-len: it is the length of a workload, got {seq_len} and none; add --workload, or give "
                               f"extents")
-        return Shape(_whole(cascade.cascade, extents), {"b": batch or 1})
+        return Shape(whole_extents(cascade.cascade, extents), {"b": batch or 1})
     model = load_workload(workload)
     if seq_len is None:
         lengths = ", ".join(map(str, model.seq_lens))
         raise ExtentError(f"--seq-len: the workload {model.id!r} needs a length, got none; give one, such as {lengths}")
     if cascade.variant is not None:
         made = shape_of(cascade.variant, model, seq_len=seq_len, batch=batch)
-        given = _whole(cascade.cascade, {**made.extents, **extents})
+        given = whole_extents(cascade.cascade, {**made.extents, **extents})
         return Shape(given, {"b": made.instances}, model.id, seq_len)
     return _by_convention(cascade.cascade, model, seq_len, batch, extents)
 
@@ -93,10 +93,10 @@ def _by_convention(cascade: Cascade, model: Workload, seq_len: int, batch: int |
     instances = 1
     for rank in ("b", "h"):
         instances *= 1 if rank in known.ranks else int(figures[CONVENTION[rank]])
-    return Shape(_whole(cascade, {**own, **extents}), {"b": instances}, model.id, seq_len)
+    return Shape(whole_extents(cascade, {**own, **extents}), {"b": instances}, model.id, seq_len)
 
 
-def _whole(cascade: Cascade, extents: Mapping[str, int]) -> dict[str, int]:
+def whole_extents(cascade: Cascade, extents: Mapping[str, int]) -> dict[str, int]:
     """The extents with those of composite ranks that their parts give, and without the parts that these give in turn."""
     found = dict(extents)
     for name, (outer, *inner) in structure(cascade).composites.items():
@@ -116,13 +116,13 @@ def _whole(cascade: Cascade, extents: Mapping[str, int]) -> dict[str, int]:
 
 
 def _no_design(cascade: Cascade, machine: Machine) -> str:
-    fitting = [name for name in design_ids() if _is_for(cascade, load_design_file(name), machine)]
+    fitting = [name for name in design_ids() if is_for(cascade, load_design_file(name), machine)]
     advice = f"give --design, one of {', '.join(fitting)}" if fitting else \
         "none of the shipped designs is for it: write one and give its path with --design"
     return f"cascade {cascade.name!r}: a design is needed on machine {machine.id!r}, got none; {advice}"
 
 
-def _is_for(cascade: Cascade, file: DesignFile, machine: Machine) -> bool:
+def is_for(cascade: Cascade, file: DesignFile, machine: Machine) -> bool:
     """Whether a design places the cascade's Einsums, for this machine or one that it is derived from."""
     if file.machines and machine.id not in file.machines:
         return False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from autotune.regression.errors import RegressionGateError
-from autotune.regression.figures import FigureSet, FigureVerdict, compare_figures, read_figures
+from autotune.regression.metrics import MetricSet, MetricVerdict, compare_metrics, read_metrics
 from autotune.regression.protocol import GatePlan, GateRun, Runner, run_gate
 from autotune.regression.verdict import Outcome, ProcessTimes, Thresholds, TimedVerdict, judge
 
-__all__ = ["FigureSet", "FigureVerdict", "GatePlan", "GateRun", "Outcome", "ProcessTimes", "RegressionGateError", "Runner", "Thresholds",
-           "TimedVerdict", "compare_figures", "judge", "read_figures", "run_gate"]
+__all__ = ["GatePlan", "GateRun", "MetricSet", "MetricVerdict", "Outcome", "ProcessTimes", "RegressionGateError", "Runner", "Thresholds",
+           "TimedVerdict", "compare_metrics", "judge", "read_metrics", "run_gate"]
