@@ -34,14 +34,16 @@ class _Bayesian:
     spans: Array
     ordered: Array
     trials: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    free: int = 0
 
     def ask(self, room: int) -> Sequence[Proposal]:
-        free = min(self.problem.budget, len(self.levels)) - len(self.trials)
+        free = min(self.problem.budget + self.free, len(self.levels)) - len(self.trials)
         return [self._one() for _ in range(min(room, free))]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         import optuna
         space = self._distributions()
+        self.free += sum(outcome.free for outcome in outcomes)
         for outcome in outcomes:
             state = optuna.trial.TrialState.COMPLETE if outcome.us is not None else optuna.trial.TrialState.FAIL
             self.study.add_trial(optuna.trial.create_trial(state=state, value=outcome.us, params=dict(self.trials[outcome.index]),

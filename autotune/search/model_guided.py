@@ -57,6 +57,7 @@ class _ModelGuided:
         return [Proposal(i) for i in picked]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
+        self.budget += sum(o.free for o in outcomes)
         self.results.update({o.index: None if o.us is None else math.log(o.us) for o in outcomes})
 
     def _first(self, room: int) -> list[int]:

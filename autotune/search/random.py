@@ -12,16 +12,21 @@ from autotune.search.strategy import Outcome, Problem, Proposal, Strategy
 @dataclass
 class _Random:
     order: list[int]
+    left: int
 
     def ask(self, room: int) -> Sequence[Proposal]:
+        room = min(room, self.left)
         now, self.order = self.order[:room], self.order[room:]
+        self.left -= len(now)
         return [Proposal(i) for i in now]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Nothing is learnt."""
+        """Makes up for what cost no trial."""
+        self.left += sum(outcome.free for outcome in outcomes)
 
 
 def make(problem: Problem) -> Strategy:
     """Returns the strategy."""
     rng = random.Random(f"random {problem.seed}")
-    return _Random(rng.sample(range(len(problem.configurations)), min(problem.budget, len(problem.configurations))))
+    count = len(problem.configurations)
+    return _Random(rng.sample(range(count), count), problem.budget)

@@ -49,11 +49,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a proposal went: its time in microseconds, None where it failed."""
+    """How a proposal went: its time in microseconds, None where it failed. ``free``: it never reached the device, since a
+    limit was found to be exceeded before, and costs no trial."""
 
     index: int
     us: float | None
     share: float = 1.0
+    free: bool = False
 
 
 class Strategy(Protocol):

@@ -22,6 +22,7 @@ _FIRST_SHARE = 1.0 / _KEPT**2
 @dataclass
 class _SuccessiveHalving:
     waiting: list[int]
+    reserve: list[int]
     share: float = _FIRST_SHARE
     asked: int = 0
     found: list[tuple[float, int]] = field(default_factory=list)
@@ -35,6 +36,9 @@ class _SuccessiveHalving:
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         self.asked -= len(outcomes)
+        free = sum(outcome.free for outcome in outcomes)
+        if self.share == _FIRST_SHARE:
+            self.waiting, self.reserve = [*self.waiting, *self.reserve[:free]], self.reserve[free:]
         self.found.extend((o.us, o.index) for o in outcomes if o.us is not None)
 
     def _climb(self) -> None:
@@ -53,4 +57,4 @@ def make(problem: Problem) -> Strategy:
         predicted = problem.predicted_us
         fast = sorted(range(count), key=lambda i: (predicted[i], i))[:problem.budget // 2]
         order = [*fast, *(i for i in order if i not in set(fast))]
-    return _SuccessiveHalving(order[:problem.budget])
+    return _SuccessiveHalving(order[:problem.budget], order[problem.budget:])

@@ -24,17 +24,18 @@ class RoundPlan:
 
 
 def time_interleaved(device: Device, candidates: Mapping[str, Checked], mode: Mode, plan: RoundPlan, *, stage: str, process: int = 0,
-                     seed: int = 0) -> dict[str, list[Round]]:
+                     first: int = 0, seed: int = 0) -> dict[str, list[Round]]:
     """Returns the rounds of each candidate, tainted ones marked.
 
     Every round times each candidate that still needs one, so that numbers of one round can be compared; a candidate whose
     rounds were tainted gets further ones together with one that has enough: alone it would have nothing to be compared with.
+    ``first`` is the number of the first round.
 
     Raises: TimingError for a mode that there is not.
     """
-    rng = random.Random(f"{seed} {stage} {process}")
+    rng = random.Random(f"{seed} {stage} {process} {first}")
     found: dict[str, list[Round]] = {name: [] for name in candidates}
-    for index in range(plan.rounds + plan.extra):
+    for index in range(first, first + plan.rounds + plan.extra):
         done = marked(found, plan.rules)
         wanting = [name for name in candidates if sum(not r.taint for r in done[name]) < plan.rounds]
         if not wanting:
@@ -42,13 +43,14 @@ def time_interleaved(device: Device, candidates: Mapping[str, Checked], mode: Mo
         turn = wanting if len(wanting) > 1 else [*wanting, *[n for n in candidates if n not in wanting][:1]]
         rng.shuffle(turn)
         for name in turn:
-            found[name].append(_round(device, candidates[name], mode, plan, stage, process, index))
+            found[name].append(_round(device, candidates[name], mode, plan, stage, process, index, index == first and plan.energy_s > 0))
     return marked(found, plan.rules)
 
 
-def _round(device: Device, checked: Checked, mode: Mode, plan: RoundPlan, stage: str, process: int, index: int) -> Round:
+def _round(device: Device, checked: Checked, mode: Mode, plan: RoundPlan, stage: str, process: int, index: int,
+           ask_energy: bool) -> Round:
     burst = device.burst(checked, mode, plan.samples)
     reading = burst.reading
     return Round(str(mode), stage, process, index, burst.samples_us, reading.sm_clock_mhz, reading.memory_clock_mhz,
                  reading.temperature_c, reading.power_w, reading.throttle_reasons,
-                 device.energy_j(checked, plan.energy_s) if plan.energy_s > 0 and index == 0 else None)
+                 device.energy_j(checked, plan.energy_s) if ask_energy else None)
