@@ -11,3 +11,7 @@ class ComponentError(FusebenchError):
 
 class CapacityError(DesignError):
     """What a mapping keeps in a memory does not fit it."""
+
+
+class AreaError(FusebenchError):
+    """A machine cannot be made of an area that is asked for."""

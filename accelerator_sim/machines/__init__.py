@@ -29,7 +29,7 @@ GROUP = "fusebench.machines"
 
 _FOLDER = Path(__file__).parent
 _DIMENSIONS = ("rows", "cols", "lanes", "depth")
-_LIMITS = {"warp_size": 1, "threads_per_block": 1, "blocks_per_sm": 1, "warps_per_sm": 1, "registers_per_thread": 1,
+LIMITS = {"warp_size": 1, "threads_per_block": 1, "blocks_per_sm": 1, "warps_per_sm": 1, "registers_per_thread": 1,
            "registers_per_sm": 1, "registers_granule": 1, "warps_granule": 1, "shared_bytes_per_block": 1,
            "shared_bytes_per_sm": 1, "shared_bytes_reserved": 0, "shared_bytes_granule": 1, "tensor_memory_columns": 0}
 """What a kernel may use at most, in CUDA's words, with the least that each can be; autotune.limits says what they mean."""
@@ -179,7 +179,7 @@ def _machine(numbers: Numbers, source: str, costs: str) -> Machine:
 
 def _limits(part: Fields) -> tuple[str, dict[str, int]]:
     goal = part.text("target")
-    found = {key: part.integer(key, least=least) for key, least in _LIMITS.items()}
+    found = {key: part.integer(key, least=least) for key, least in LIMITS.items()}
     part.finish()
     return goal, found
 
