@@ -13,6 +13,7 @@ from accelerator_sim.machine import Machine
 from accelerator_sim.machines import load_machine
 from accelerator_sim.plan import Shape
 from einsum_cascades.errors import DefinitionError, DesignError, ExtentError, suggest
+from einsum_cascades.extents import mentioned
 from einsum_cascades.ir import Cascade
 from einsum_cascades.structure import structure
 from reports.cascades import NamedCascade, load_cascade
@@ -58,8 +59,7 @@ def shape_for(cascade: NamedCascade, workload: str | None, seq_len: int | None, 
 
     Raises: UnknownNameError, DefinitionError, ExtentError.
     """
-    known = structure(cascade.cascade)
-    valid = (*known.ranks, *known.composites)
+    valid = ranks_of(cascade.cascade)
     for rank in extents:
         if rank not in valid:
             raise ExtentError(f"--extent {rank!r}: the cascade {cascade.cascade.name!r} has no such rank, got "
@@ -78,6 +78,14 @@ def shape_for(cascade: NamedCascade, workload: str | None, seq_len: int | None, 
         given = whole_extents(cascade.cascade, {**made.extents, **extents})
         return Shape(given, {"b": made.instances}, model.id, seq_len)
     return _by_convention(cascade.cascade, model, seq_len, batch, extents)
+
+
+def ranks_of(cascade: Cascade) -> tuple[str, ...]:
+    """Returns every rank that may have an extent: those that Einsums walk, composites and their parts, and those that only an
+    extent in a predicate or an index names (``W`` of a window)."""
+    known = structure(cascade)
+    return tuple(dict.fromkeys((*known.ranks, *known.composites, *(p for parts in known.composites.values() for p in parts),
+                                *mentioned(cascade))))
 
 
 def _by_convention(cascade: Cascade, model: Workload, seq_len: int, batch: int | None, extents: Mapping[str, int]) -> Shape:
