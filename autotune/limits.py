@@ -74,6 +74,7 @@ def rejection(facts: CompiledFacts, limits: DeviceLimits) -> Rejection | None:
     threads = facts.num_warps * limits.warp_size
     found = (
         ("threads_per_block", threads, limits.threads_per_block, "configuration"),
+        ("accumulator_bytes", facts.accumulator_bytes, accumulator_room(threads, limits), "configuration"),
         ("accumulator_bytes", facts.carried_bytes, accumulator_room(threads, limits), "ttir"),
         ("shared_bytes_per_block", facts.shared_bytes, limits.shared_bytes_per_block, "llir"),
         ("tensor_memory_columns", facts.tensor_memory_columns, limits.tensor_memory_columns, "llir"),

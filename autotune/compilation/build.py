@@ -34,7 +34,7 @@ from autotune.compilation.assembly import (
 from autotune.compilation.errors import CompileError
 from autotune.compilation.facts import CompiledFacts
 from autotune.compilation.offline import Pointer, activate
-from autotune.compilation.request import CompileRequest, LaunchArgument
+from autotune.compilation.request import CompileRequest, LaunchArgument, first_facts
 from autotune.compilation.targets import Target, target
 from autotune.limits import DeviceLimits, rejection
 
@@ -64,8 +64,7 @@ class _Watch:
 
     def __init__(self, request: CompileRequest, goal: Target, limits: DeviceLimits | None) -> None:
         self.goal, self.limits, self.assembly = goal, limits, ""
-        self.facts = CompiledFacts(request.function, request.target, triton.__version__, request.num_warps, request.num_stages)
-        self.check()
+        self.facts = first_facts(request, triton.__version__)
 
     def check(self) -> None:
         if self.limits is not None and rejection(self.facts, self.limits) is not None:
@@ -124,10 +123,7 @@ def compile_kernel(request: CompileRequest, limits: DeviceLimits | None = None) 
     Raises: CompileError with Triton's own words.
     """
     goal = target(request.target)
-    try:
-        watch = _Watch(request, goal, limits)
-    except _LimitExceeded:
-        return CompiledFacts(request.function, request.target, triton.__version__, request.num_warps, request.num_stages), ""
+    watch = _Watch(request, goal, limits)
     with tempfile.TemporaryDirectory(prefix="fusebench-") as folder:
         kernel = getattr(_imported(request.source, Path(folder)), request.function, None)
         if not isinstance(kernel, triton.JITFunction):

@@ -14,7 +14,8 @@ from typing import Any
 class CompiledFacts:
     """Facts of one kernel for one target.
 
-    ``num_warps`` are those of a block, with what warp specialization adds. ``carried_bytes`` is what its loops carry in
+    ``num_warps`` are those of a block, with what warp specialization adds. ``accumulator_bytes`` is an estimate from before,
+    ``carried_bytes`` is what its loops carry in
     tensors, of a whole block: a lower bound of its registers (and tensor memory). ``registers``, ``stack_bytes`` and the
     bytes of spills are those of one thread; for AMD ``registers`` are vector registers. ``instructions`` counts the
     instructions of the text (not those executed) by class. ``ptx_sha256`` is of the assembly without line numbers; for
@@ -27,6 +28,7 @@ class CompiledFacts:
     triton_version: str
     num_warps: int
     num_stages: int
+    accumulator_bytes: int = 0
     carried_bytes: int | None = None
     shared_bytes: int | None = None
     tensor_memory_columns: int | None = None

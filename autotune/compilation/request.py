@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from autotune.compilation.facts import CompiledFacts
+
 Constant = int | float | bool | str | None
 
 
@@ -28,7 +30,10 @@ class LaunchArgument:
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """One kernel to compile: ``source`` is a Python module that defines ``function``; ``constants`` are its constexprs."""
+    """One kernel to compile: ``source`` is a Python module that defines ``function``; ``constants`` are its constexprs.
+
+    ``accumulator_bytes`` is an estimate of what a block keeps in registers at once, from before it is compiled.
+    """
 
     source: str
     function: str
@@ -38,6 +43,7 @@ class CompileRequest:
     num_warps: int = 4
     num_stages: int = 3
     num_ctas: int = 1
+    accumulator_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the request in JSON's types."""
@@ -53,3 +59,9 @@ class CompileRequest:
         """Returns a name for all that decides what is compiled, and for some more text."""
         text = json.dumps([self.to_dict(), *more], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def first_facts(request: CompileRequest, triton_version: str) -> CompiledFacts:
+    """Returns what is known of a kernel before it is compiled."""
+    return CompiledFacts(request.function, request.target, triton_version, request.num_warps, request.num_stages,
+                         request.accumulator_bytes)

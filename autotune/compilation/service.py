@@ -11,7 +11,7 @@ from typing import Any
 from autotune.compilation.cache import Cache
 from autotune.compilation.errors import MissingPackageError
 from autotune.compilation.facts import CompiledFacts
-from autotune.compilation.request import CompileRequest
+from autotune.compilation.request import CompileRequest, first_facts
 from autotune.limits import DeviceLimits, Rejection, rejection
 from autotune.workers import run_tasks
 
@@ -64,13 +64,19 @@ def compile_all(requests: Sequence[CompileRequest], limits: Mapping[str, DeviceL
     known, release = limits or {}, triton_version()
     missing: list[int] = []
     for number, request in enumerate(requests):
+        own = known.get(request.target)
+        before = first_facts(request, release)
+        if own is not None and (exceeded := rejection(before, own)) is not None:
+            # No process has to be started for that.
+            yield number, Compiled(request, before, exceeded)
+            continue
         entry = cache.get(request.digest(release)) if cache is not None else None
-        found = _of_entry(request, entry, known.get(request.target), cached=True) if entry is not None else None
+        found = _of_entry(request, entry, own, cached=True) if entry is not None else None
         if found is None:
             missing.append(number)
         else:
             yield number, found
-    payloads = [{"request": requests[n].to_dict(), "limits": asdict(own) if (own := known.get(requests[n].target)) else None}
+    payloads = [{"request": requests[n].to_dict(), "limits": asdict(known[goal]) if (goal := requests[n].target) in known else None}
                 for n in missing]
     for task, outcome in run_tasks("autotune.compilation.build:build", payloads, jobs=jobs, timeout_s=timeout_s,
                                    environment=_environment()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from autotune.config import Role, StageConfig, TileConfig
 from autotune.errors import ConfigError, LoweringError
@@ -13,7 +14,7 @@ from autotune.lowering.nodes import NodeGraph, nodes_of
 from autotune.lowering.parameters import Parameters, checked
 from autotune.lowering.printer import source
 from autotune.lowering.support import Support
-from autotune.lowering.tile import Axis, TileProgram
+from autotune.lowering.tile import Axis, Block, Instruction, Loop, TileProgram
 from autotune.lowering.tree import loop_tree
 from einsum_cascades.errors import suggest
 from einsum_cascades.extents import known_extents
@@ -200,13 +201,16 @@ class _Lowering:
 
 
 def _accumulators(program: TileProgram) -> int:
-    """Elements of the results of dots and of loop-carried tiles."""
+    """Elements that live at once at least: what a loop carries, and the result of a dot that is not added to it."""
     sizes = {a.name: a.size for a in program.axes}
-    total = 0
-    for step in program.body.instructions():
-        if step.op in ("dot", "full"):
-            count = 1
-            for axis in step.axes:
-                count *= sizes[axis]
-            total += count
-    return total
+    elements = {s.target: prod(sizes[axis] for axis in s.axes) for s in program.body.instructions()}
+
+    def least(block: Block) -> int:
+        dots = sorted(elements[s.target] for s in block.steps if isinstance(s, Instruction) and s.op == "dot")
+        # The largest may be added to what is carried; while another is made, that is kept.
+        found = [dots[-2] if len(dots) > 1 else 0]
+        for step in block.steps:
+            if isinstance(step, Loop):
+                found.append(sum(elements.get(name, 0) for name in step.carried) + least(step.body))
+        return max(found)
+    return least(program.body)
