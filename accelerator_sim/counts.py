@@ -143,11 +143,10 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
             each = cycles_per_point(work)
             present = walk_present(work)
             steps[work.name] = here
-            cycles[work.name] = {work.unit.name: here * each}
+            cycles[work.name] = cycles_of(work, here, present)
             busy[work.name] = {work.unit.name: present * each}
             for operator, unit in work.elsewhere.items():
                 spent = present * work.operators.get(operator, 0) * unit.cycles[operator]
-                cycles[work.name][unit.name] = cycles[work.name].get(unit.name, 0) + spent / unit.pes
                 busy[work.name][unit.name] = busy[work.name].get(unit.name, 0) + spent
             operations[work.name] = {op: present * n for op, n in work.operators.items()}
             counter.flows += _asked(work, operations[work.name])
@@ -155,6 +154,16 @@ def count_stage(plan: Plan, stage: Stage) -> StageCounts:
         _merge(counter, number)
     return StageCounts(counter.memories, counter.registers, tuple(counter.transfers), operations, steps, cycles, busy,
                        tuple(counter.flows))
+
+
+def cycles_of(work: Work, steps: Quantity | None = None, present: Quantity | None = None) -> dict[str, Quantity]:
+    """Returns the cycles that an Einsum takes on each unit: on its own one, and on those that perform operators for it."""
+    found = {work.unit.name: (work.walk.steps() if steps is None else steps) * cycles_per_point(work)}
+    for operator, unit in work.elsewhere.items():
+        points = walk_present(work) if present is None else present
+        spent = points * work.operators.get(operator, 0) * unit.cycles[operator]
+        found[unit.name] = found.get(unit.name, 0) + spent / unit.pes
+    return found
 
 
 def cycles_per_point(work: Work) -> Quantity:

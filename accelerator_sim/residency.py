@@ -48,7 +48,7 @@ def check_residency(cascade: Cascade, design: Design, stage: Stage, frames: Sequ
     for number in stage.nests:
         for memory, kepts in design.bindings[number].kept.items():
             for kept in kepts:
-                _check(cascade, design, frames[number], number, memory, kept, made.get(kept.tensor), kept.tensor in crossing)
+                check_kept(cascade, design, frames[number], number, memory, kept, made.get(kept.tensor), kept.tensor in crossing)
     for tensor, maker in made.items():
         if tensor not in crossing:
             _check_nests(design, stage, frames, tensor, maker)
@@ -61,8 +61,13 @@ def depth_of(design: Design, number: int, at: str | None) -> int:
     return 0 if at is None else shared.index(at) + 1 if at in shared else len(shared) + 1
 
 
-def _check(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, memory: str, kept: Kept,
-           maker: int | None, crosses: bool) -> None:
+def check_kept(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, memory: str, kept: Kept,
+               maker: int | None, crosses: bool) -> None:
+    """Checks one tensor that a nest keeps; ``maker`` is the nest of the stage that makes it, if any, and ``crosses`` whether it
+    comes from or goes to the outermost memory.
+
+    Raises: DesignError as :func:`check_residency`.
+    """
     uses = tuple(_uses(cascade, design, frames, number, kept))
     place = f"design {design.id!r}: tensor {kept.tensor!r}: its tile in {memory}"
     names = tuple(dict.fromkeys(u.einsum for u in uses))

@@ -103,7 +103,8 @@ class CascadeMapping:
                                       f"{', '.join(nest.runs)}; name one of them")
                 if name in nest.recompute:
                     continue  # its ranks there follow from its readers
-                own = self.parts(einsums[name], nest)
+                # What is parallel is given for several Einsums at once: each has those of the ranks that it walks.
+                own = known if table is nest.parallel else self.parts(einsums[name], nest)
                 for rank in ranks:
                     if rank not in own:
                         raise DesignError(f"{source}: {what} of Einsum {name!r}: it has no such rank, got {rank!r}; "
@@ -137,7 +138,7 @@ class CascadeMapping:
         parts = self.parts(einsum, nest)
         shared = tuple(x for x in nest.loops if x in parts or x in self.instances)
         ahead = tuple(x for x in self.instances if x not in nest.loops)
-        parallel = nest.parallel.get(einsum.name, ())
+        parallel = tuple(x for x in nest.parallel.get(einsum.name, ()) if x in parts)
         order = (*(x for x in parallel if x not in nest.inner.get(einsum.name, ())), *nest.inner.get(einsum.name, ()))
         rest = tuple(x for x in parts if x not in shared and x not in order)
         return (*ahead, *shared, *(x for x in order if x not in shared), *rest)

@@ -77,7 +77,8 @@ class StageBuilder:
     def _spread(self, name: str) -> dict[str, int]:
         binding = self.inputs.design.bindings[self.nest_of[name]]
         unit = self.inputs.machine.units[binding.unit[name]]
-        return {part: int(unit.dimensions[side]) for part, side in binding.spread[name].items()}
+        return {part: math.prod(int(unit.dimensions[side.strip()]) for side in sides.split("*")) for part, sides in binding.spread[name].items()
+                if part in self.parts[name]}
 
     def _cycles(self, name: str) -> float:
         einsum, binding = self.einsums[name], self.inputs.design.bindings[self.nest_of[name]]
