@@ -147,8 +147,8 @@ class Costs:
     def compulsory(self, tensor: str) -> tuple[float, float]:
         """Returns the values of a tensor that have to be read from the outermost memory, and written to it, whatever the mapping."""
         group = self.group
-        if tensor in group.names:
-            return 0.0, float(group.library.tiles(tensor, ()).moved["=", 0][0])
+        if tensor in group.makers:
+            return 0.0, float(group.library.tiles(group.makers[tensor], ()).made[tensor, 0][0])
         return max(float(group.library.tiles(n, ()).moved[tensor, 0][0]) for n in group.readers[tensor]), 0.0
 
     def fixed_energy(self, placed: Mapping[str, Placement], tables: Mapping[str, Table], loops: Loops) -> Array:
@@ -165,7 +165,7 @@ class Costs:
         for name in self.group.names:
             for unit, cycles in self.all_cycles(name, loops, placed[name], tables[placed[name].unit]).items():
                 loads[unit] = loads[unit] + cycles if unit in loads else cycles
-        return np.maximum.reduce(list(loads.values()))
+        return np.asarray(np.maximum.reduce(list(loads.values())))
 
     def bound(self, loops: Loops, places: Mapping[str, tuple[Place, ...]], weights: Weights) -> Array:
         """Returns a value below which no mapping under these loops comes, for each combination of sizes; infinite where nothing fits."""
@@ -302,31 +302,31 @@ class Costs:
             through[memory] = through.get(memory, zero) + read + write + fill + drain
 
         outermost = machine.outermost.name
-        crosses, made = tensor in group.crossing, tensor in group.names
+        crosses, made = tensor in group.crossing, group.makers.get(tensor)
         ok = np.ones(count, bool)
         energy = zero
-        forwarded = place.forwarded and made and bool(group.readers[tensor])
+        forwarded = place.forwarded and made is not None and bool(group.readers[tensor])
         if placed is not None and tables is not None:
             if forwarded:
                 ok = group.fits_registers(tensor, loops, placed, tables)[at]
                 energy = energy + self._passed(tensor, loops, placed, tables, at)
             # What units read and write, at the memory further in, or at the outermost one.
             home = place.levels[-1][0] if place.levels else outermost if crosses else None
-            for name in (*((tensor,) if made else ()), *group.readers[tensor]):
-                if home is None or forwarded and name != tensor:
+            for name in (*((made,) if made is not None else ()), *group.readers[tensor]):
+                if home is None or forwarded and name != made:
                     continue
                 work, index = self.work(name, loops, placed[name], tables[placed[name].unit]), self.index(name, loops)[at]
                 access(home, read=work.reads[tensor][index], write=work.writes[tensor][index])
-                if name != tensor or tensor in work.delivered_pj:
+                if tensor in work.delivered_pj:
                     energy = energy + work.delivered_pj[tensor][index]
         levels = list(place.levels)
         for number, (memory, depth) in enumerate(levels):
             outer = levels[number - 1][0] if number else outermost if crosses else None
             if outer is None:
                 continue
-            if made:
-                tiles, index, own = self._at(tensor, loops, depth, at)
-                values, back = tiles.moved["=", own][index], tiles.back[own][index]
+            if made is not None:
+                tiles, index, own = self._at(made, loops, depth, at)
+                values, back = tiles.made[tensor, own][index], tiles.back[tensor, own][index]
                 access(memory, fill=back, drain=values)
                 access(outer, read=back, write=values)
             else:
@@ -350,7 +350,8 @@ class Costs:
 
     def _tile(self, tensor: str, loops: Loops, depth: int, at: Array) -> Array:
         most: Array = np.zeros(len(at))
-        for name in (*((tensor,) if tensor in self.group.names else ()), *self.group.readers[tensor]):
+        maker = self.group.makers.get(tensor)
+        for name in (*((maker,) if maker is not None else ()), *self.group.readers[tensor]):
             tiles, index, own = self._at(name, loops, depth, at)
             most = np.maximum(most, tiles.values[tensor, own][index])
         return most
@@ -360,7 +361,7 @@ class Costs:
         found: dict[str, Array] = {}
         for name in self.group.readers[tensor]:
             unit = placed[name].unit
-            if unit != placed[tensor].unit:
+            if unit != placed[self.group.makers[tensor]].unit:
                 work = self.work(name, loops, placed[name], tables[unit])
                 values = work.passed_pj[tensor][self.index(name, loops)[at]]
                 found[unit] = np.minimum(found[unit], values) if unit in found else values

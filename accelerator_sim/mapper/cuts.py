@@ -110,7 +110,7 @@ class Cuts:
     def _connected(self, names: Sequence[str]) -> bool:
         groups: list[set[str]] = []
         for name in names:
-            own = {name, *self.problem.operands(name)}
+            own = {*self.problem.results(name), *self.problem.operands(name)}
             joined = [g for g in groups if g & own]
             groups = [g for g in groups if not g & own] + [own.union(*joined)]
         return len(groups) == 1

@@ -54,17 +54,22 @@ class Group:
     @cached_property
     def tensors(self) -> tuple[str, ...]:
         """What they read and make."""
-        return tuple(dict.fromkeys(t for n in self.names for t in (*self.problem.operands(n), n)))
+        return tuple(dict.fromkeys(t for n in self.names for t in (*self.problem.operands(n), *self.problem.results(n))))
 
     @cached_property
     def crossing(self) -> frozenset[str]:
         """What comes from or goes to the outermost memory."""
         problem = self.problem
         found = structure(problem.cascade)
-        made = set(self.names)
+        made = set(self.makers)
         used = {t for n in self.names for t in problem.operands(n)}
-        elsewhere = {t for n in problem.order if n not in made for t in problem.operands(n)}
+        elsewhere = {t for n in problem.order if n not in self.names for t in problem.operands(n)}
         return frozenset((*found.outputs, *(used - made), *(made & elsewhere))) & frozenset(self.tensors)
+
+    @cached_property
+    def makers(self) -> dict[str, str]:
+        """The Einsum that makes each tensor that is made here."""
+        return {t: n for n in self.names for t in self.problem.results(n)}
 
     @cached_property
     def readers(self) -> dict[str, tuple[str, ...]]:
@@ -142,9 +147,9 @@ class Group:
     def _depths(self, frame: Frame, loops: Loops, tensor: str) -> list[int]:
         """The numbers of loops outside of a tile that are legal; a loop that does not change the tile is no reason for one."""
         problem = self.problem
-        touching = [n for n in self.names if n == tensor or tensor in problem.operands(n)]
+        touching = [n for n in self.names if tensor in problem.results(n) or tensor in problem.operands(n)]
         works = [f for f in frame.einsums[0] if f.einsum.name in touching]
-        parts = {p for f in works for o in (*f.operands, f.result) if o.tensor == tensor for p in o.walked}
+        parts = {p for f in works for o in (*f.operands, *f.results) if o.tensor == tensor for p in o.walked}
         names = frame.design.nest(0).loops[len(problem.instances):]
         found = []
         for depth in range(len(loops) + 1):
@@ -152,7 +157,7 @@ class Group:
                 continue
             kept = Kept(tensor, at_depth(problem, loops, depth))
             try:
-                check_kept(problem.cascade, frame.design, frame.einsums[0], 0, "memory", kept, 0 if tensor in self.names else None,
+                check_kept(problem.cascade, frame.design, frame.einsums[0], 0, "memory", kept, 0 if tensor in self.makers else None,
                            tensor in self.crossing)
             except DesignError:
                 continue
@@ -163,7 +168,7 @@ class Group:
 
     def forwardable(self, tensor: str) -> bool:
         """Returns whether a tensor could be forwarded at all: it is made and read here, in the same round."""
-        if not self.problem.space.forward or tensor not in self.names or not self.readers[tensor]:
+        if not self.problem.space.forward or tensor not in self.makers or not self.readers[tensor]:
             return False
         return tensor not in structure(self.problem.cascade).iterative
 
@@ -171,9 +176,9 @@ class Group:
         """Returns for which combinations of sizes a tensor can be forwarded: each PE that makes it holds one value of it in a
         round, or the one Einsum that reads it takes the values as they are made (which needs the table of its unit)."""
         problem, grid = self.problem, self.library.grid(loops)
-        unit = problem.machine.units[placed[tensor].unit]
+        unit = problem.machine.units[placed[self.makers[tensor]].unit]
         table = dict(tables[unit.name])
-        parts = [p for p in inner_parts(problem, tensor, loops) if self._has(tensor, p, loops)]
+        parts = [p for p in inner_parts(problem, self.makers[tensor], loops) if self._has(tensor, p, loops)]
         theirs = tables.get(placed[self.readers[tensor][0]].unit)
         streams = theirs is not None and self._streams(tensor, loops, parts, table, dict(theirs))
         one = np.ones(grid.count, bool)
@@ -186,7 +191,7 @@ class Group:
     def _has(self, tensor: str, part: str, loops: Loops) -> bool:
         """Whether a part is of a rank that a tensor has."""
         rank = next((r for r, own in cut(self.problem, loops).items() if part in own), part)
-        return rank in {p for r in self.problem.einsums[tensor].output_ranks for p in self.problem.partitions.get(r, (r,))}
+        return rank in {p for r in self.problem.einsums[self.makers[tensor]].output_ranks for p in self.problem.partitions.get(r, (r,))}
 
     def _streams(self, tensor: str, loops: Loops, parts: list[str], table: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
         """Whether the only Einsum that reads a tensor walks its values in the order in which they are made."""

@@ -43,12 +43,13 @@ from einsum_cascades.structure import structure
 @dataclass(frozen=True, eq=False)
 class Tiles:
     """The tiles of one Einsum under loops, for each combination of sizes: by tensor and number of loops outside of the tile, the
-    ``values`` that it holds and those that pass through it (``moved``); of the result, those that come ``back``.
-    ``rounds`` is how often its loops run. ``invalid`` marks combinations that have no counts."""
+    ``values`` that it holds and those that pass through it, of operands (``moved``) and of results (``made``), of which some
+    come ``back``. ``rounds`` is how often its loops run. ``invalid`` marks combinations that have no counts."""
 
     values: Mapping[tuple[str, int], Array]
     moved: Mapping[tuple[str, int], Array]
-    back: Mapping[int, Array]
+    made: Mapping[tuple[str, int], Array]
+    back: Mapping[tuple[str, int], Array]
     rounds: Array
     invalid: Array
 
@@ -121,7 +122,7 @@ class Library:
     def _tied(self) -> dict[str, bool]:
         plans = {n: make_plan(self.problem.cascade, group_design(self.problem, self._alone(n, ())), self.roomy, self.shape({}), whole=False)
                  for n in self.problem.order}
-        return {n: any(w.frame.conditions or any(o.windows for o in (*w.operands, w.result)) for works in p.works for w in works)
+        return {n: any(w.frame.conditions or any(o.windows for o in (*w.operands, *w.results)) for works in p.works for w in works)
                 for n, p in plans.items()}
 
     def tiles(self, name: str, loops: Loops) -> Tiles:
@@ -178,7 +179,7 @@ class Library:
 
     def _alone(self, name: str, loops: Loops, placed: Placement | None = None, table: Table = ()) -> Structure:
         memories = tuple(self.problem.machine.memories)[1:2]
-        tensors = (name, *self.problem.operands(name)) if memories else ()
+        tensors = (*self.problem.results(name), *self.problem.operands(name)) if memories else ()
         placed = placed or self.problem.placements[name][0]
         return Structure((name,), loops, {name: placed}, {placed.unit: table}, dict.fromkeys(tensors, ((memories[0], 0),) if memories else ()))
 
@@ -226,18 +227,21 @@ class Library:
             for depth in range(len(loops) + 1):
                 at = at_depth(problem, loops, depth)
                 above = work.above(at)
-                for operand in (*work.operands, work.result):
+                for operand in (*work.operands, *work.results):
                     found["values", operand.tensor, depth] = tile_values(plan, 0, Kept(operand.tensor, at))
-                    moved = work.walk.moved(operand, above)
-                    key = "moved" if operand is not work.result else "result", operand.tensor, depth
+                for operand in work.operands:
+                    moved, key = work.walk.moved(operand, above), ("moved", operand.tensor, depth)
                     found[key] = np.maximum(found[key], moved) if key in found else moved
-                found["back", depth] = work.walk.returning(work.result, above)
+                for operand in work.results:
+                    found["made", operand.tensor, depth] = work.walk.moved(operand, above)
+                    found["back", operand.tensor, depth] = work.walk.returning(operand, above)
             return found
 
         found, invalid = self.counted(self.grid(loops), count, (name,))
-        return Tiles({(k[1], k[2]): v for k, v in found.items() if k[0] == "values"},
-                     {(k[1] if k[0] == "moved" else "=", k[2]): v for k, v in found.items() if k[0] in ("moved", "result")},
-                     {k[1]: v for k, v in found.items() if k[0] == "back"}, found["rounds",], invalid)
+
+        def of(kind: str) -> dict[tuple[str, int], Array]:
+            return {(k[1], k[2]): v for k, v in found.items() if k[0] == kind}
+        return Tiles(of("values"), of("moved"), of("made"), of("back"), found["rounds",], invalid)
 
     def _count_cycles(self, name: str, loops: Loops, placed: Placement, table: Table) -> Mapping[str, Array]:
         def count(sizes: Mapping[str, Quantity], block: tuple[int, ...]) -> dict[Any, Quantity]:

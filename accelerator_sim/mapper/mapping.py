@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from accelerator_sim.design import Binding, Design, Schedule, Size, Stage
+from accelerator_sim.design import Design, Size, Stage
 from accelerator_sim.errors import CapacityError
 from accelerator_sim.estimate import estimate
 from accelerator_sim.machine import Machine
@@ -176,7 +177,6 @@ class _Search:
             groups.append(GroupFound(group.structure.names, loop_names(problem, group.structure.loops), dict(group.sizes), group.latency_s,
                                      group.energy_pj, tuple(separate)))
         proven = bound >= value * (1 - 1e-9)
-        import time
         return MapperResult(objective, design, made, float(value), problem.space, self.evaluated, self.pruned, bool(proven), float(min(bound, value)),
                             tuple(groups), time.monotonic() - self.watch.began, self.watch.stopped)
 
@@ -218,5 +218,3 @@ def whole_design(problem: Problem, groups: Sequence[Found]) -> Design:
     return Design(ID, made[0].title, made[0].source, problem.cascade.name, (problem.machine.id,),
                   CascadeMapping(tuple(nests), problem.partitions, problem.instances), common, tuple(bindings), tuple(stages))
 
-
-__all__ = ["Binding", "Schedule", "map_cascade", "whole_design"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
+from accelerator_sim.frame import value_reads
 from accelerator_sim.machine import BITS_PER_BYTE, Machine
 from accelerator_sim.mapper.options import MapperSpace
 from accelerator_sim.mapper.tiles import tile_sizes, unit_sides
@@ -15,7 +16,7 @@ from accelerator_sim.plan import Shape
 from einsum_cascades.analysis.passes import rank_passes
 from einsum_cascades.errors import DesignError, ExtentError
 from einsum_cascades.extents import resolve_extents
-from einsum_cascades.ir import Cascade, Einsum, accesses
+from einsum_cascades.ir import Cascade, Einsum
 from einsum_cascades.mapping import walked
 from einsum_cascades.operators import DTYPE_BITS
 from einsum_cascades.structure import structure
@@ -88,9 +89,18 @@ class Problem:
         """Returns the tensors that an Einsum reads, but its own earlier generations."""
         return self._operands[einsum]
 
+    def results(self, einsum: str) -> tuple[str, ...]:
+        """Returns the tensors that an Einsum makes: one, or several of an Einsum over tuples."""
+        return tuple(a.tensor for a in self.einsums[einsum].outputs)
+
+    @cached_property
+    def makers(self) -> dict[str, str]:
+        """The Einsum that makes each tensor."""
+        return {t: n for n in self.order for t in self.results(n)}
+
     @cached_property
     def _operands(self) -> dict[str, tuple[str, ...]]:
-        return {n: tuple(dict.fromkeys(a.tensor for body in e.bodies for a in accesses(body) if a.tensor != n))
+        return {n: tuple(dict.fromkeys(a.tensor for a in value_reads(e) if a.tensor not in self.results(n)))
                 for n, e in self.einsums.items()}
 
     def value_bytes(self, tensor: str) -> float:
@@ -104,7 +114,7 @@ class Problem:
 
     def iterated(self, names: tuple[str, ...]) -> frozenset[str]:
         """Returns the ranks that some Einsums iterate over: each round needs the one before."""
-        return frozenset(i.rank for t, i in structure(self.cascade).iterative.items() if t in names)
+        return frozenset(i.rank for t, i in structure(self.cascade).iterative.items() if self.makers.get(t) in names)
 
     @cached_property
     def iterative(self) -> frozenset[str]:

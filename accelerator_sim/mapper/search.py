@@ -204,9 +204,9 @@ class GroupSearch:
             if self.weights.energy_pj:
                 for n in names:
                     values += [v[at] for v in self.costs.shares(n, loops, placed[n], table)]
-            for n in names:
-                if forwarding and self.group.forwardable(n):
-                    values.append(~self.group.fits_registers(n, loops, placed, {unit: table})[at])
+            for tensor, maker in self.group.makers.items():
+                if forwarding and maker in names and self.group.forwardable(tensor):
+                    values.append(~self.group.fits_registers(tensor, loops, placed, {unit: table})[at])
             rows.append((table, np.stack([np.asarray(v, float) for v in values])))
         kept: list[tuple[Table, Array]] = []
         for table, row in sorted(rows, key=lambda item: float(item[1][:len(names)].sum())):
@@ -328,6 +328,9 @@ class GroupSearch:
         kept = retain(group.problem.machine, options, busiest[alive] / clock, fill, fixed, self.weights)
         if kept.open_bound < np.inf and most is None:
             self.left = min(self.left, float(kept.open_bound))
+        if group.problem.machine.networks and most is None:
+            # What networks take is not part of the bounds: other places might use them less.
+            self.left = min(self.left, made.value)
         # The most promising first: what they reach rules out others.
         for choice in sorted(kept.groups, key=lambda c: float(kept.bound[kept.groups[c]].min())):
             places = kept.groups[choice]
@@ -338,7 +341,7 @@ class GroupSearch:
 
     def _simulate(self, made: Class, options: Mapping[str, Option], at: Array) -> None:
         group, loops = self.group, made.order.loops
-        forward = {t: group.readers[t] for t, o in options.items() if o.place.forwarded and t in group.names and group.readers[t]}
+        forward = {t: group.readers[t] for t, o in options.items() if o.place.forwarded and t in group.makers and group.readers[t]}
         structure = Structure(group.names, loops, made.placed, made.tables,
                               {t: o.place.levels for t, o in options.items() if o.place.levels}, forward)
         design = group_design(group.problem, structure)
