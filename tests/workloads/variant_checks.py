@@ -79,7 +79,7 @@ def check_published(variant: Variant, misses: Mapping[str, float] | None = None)
         assert published.computed is not None
         assert published.confidence in ("read", "abstract", "calculated")
         ours = published.computed()
-        digits = len(repr(published.value).partition(".")[2].rstrip("0"))
+        digits = len(repr(published.value).partition(".")[2])
         near = ours == pytest.approx(published.value, rel=5e-3) or round(ours, digits) == published.value
         if not (ours == published.value if published.unit == "passes" else near):
             found[published.title] = ours
