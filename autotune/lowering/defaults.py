@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from autotune.config import Role, StageConfig, TileConfig
 from autotune.errors import LoweringError, UnstoredError
 from autotune.lowering.nodes import Node, NodeGraph, nodes_of
-from autotune.lowering.reductions import SMALLEST_DOT
+from autotune.lowering.reductions import SMALLEST_DOT, factors
 from einsum_cascades.extents import known_extents, resolve_extents
-from einsum_cascades.ir import Cascade, unique
+from einsum_cascades.ir import Call, Cascade, accesses, coords, unique, walk
 from einsum_cascades.structure import structure
 
 LONGEST_TILE = 256
@@ -73,7 +73,8 @@ class _Defaults:
                     raise
                 cuts = (*cuts, error.tensor)
                 continue
-            more = unique(tuple(t for stage, graph in stages for t in self.repeated(stage, graph))) if self.given is None else ()
+            more = unique(tuple(t for stage, graph in stages for t in (*self.repeated(stage, graph), *self.oversized(stage, graph)))
+                          ) if self.given is None else ()
             more = tuple(t for t in more if t not in cuts)
             if not more:
                 break
@@ -85,7 +86,6 @@ class _Defaults:
     def may_be_infinite(self, tensor: str) -> bool:
         """Whether a result is a logarithm or a maximum: few values, whose digits matter."""
         einsum = self.structure.producers[tensor]
-        from einsum_cascades.ir import Call, walk
         return any(isinstance(n, Call) and n.op in ("log", "log2") for b in einsum.bodies for n in walk(b)) or (
             einsum.reduction is not None and einsum.reduction.op == "max")
 
@@ -93,11 +93,12 @@ class _Defaults:
         """The tensors that each kernel writes: stored ones in an order in which each follows what it needs."""
         wanted = (*cuts, *(t for t in self.structure.outputs if t not in cuts))
         needs: dict[str, frozenset[str]] = {}
+        work: dict[str, frozenset[str]] = {}
         for tensor in wanted:
             graph = nodes_of(self.cascade, (tensor,), (*self.structure.inputs, *wanted))
-            from einsum_cascades.ir import accesses
             read = {a.tensor for n in graph.nodes for e in (*n.bodies, *n.where) for a in accesses(e)}
             needs[tensor] = frozenset(t for t in wanted if t in read and t != tensor)
+            work[tensor] = frozenset(n.tensor for n in graph.nodes if n.lost or n.carried is not None or n.scan is not None)
         groups: list[tuple[str, ...]] = []
         done: set[str] = set()
         rest = list(wanted)
@@ -105,16 +106,19 @@ class _Defaults:
             ready = [t for t in rest if needs[t] <= done]
             if not ready:
                 raise LoweringError(f"{self.cascade.name}: tensors that are stored need each other, got {', '.join(rest)}; store fewer")
-            # Results go together where they share the ranks of their programs.
-            first = self.structure.dimensions[ready[0]]
-            group = tuple(t for t in ready if self.alike(first, self.structure.dimensions[t]))
-            groups.append(group)
+            group = [ready[0]]
+            for tensor in ready[1:]:
+                if any(self.alike(tensor, other) or work[tensor] & work[other] for other in group):
+                    group.append(tensor)
+            groups.append(tuple(group))
             done |= set(group)
             rest = [t for t in rest if t not in group]
         return groups
 
-    def alike(self, first: tuple[str | None, ...], other: tuple[str | None, ...]) -> bool:
-        return bool(set(first) & set(other)) or not first or not other
+    def alike(self, one: str, other: str) -> bool:
+        """Whether the ranks of one result are among those of another, so that one kernel can write both."""
+        a, b = (set(self.structure.dimensions[t]) for t in (one, other))
+        return a <= b or b <= a
 
     # --- roles ---
 
@@ -171,7 +175,6 @@ class _Defaults:
 
     def in_dot(self, rank: str, graph: NodeGraph) -> bool:
         """Whether a rank may be an axis of a dot: a sum of products has it."""
-        from autotune.lowering.reductions import factors
         return any(rank in n.space and n.reduction == "sum" and len(factors(n.bodies[0])[0]) > 1 and len(n.space) > 2
                    for n in graph.nodes)
 
@@ -194,8 +197,6 @@ class _Defaults:
         return total
 
     def is_dot(self, node: Node) -> bool:
-        from autotune.lowering.reductions import factors
-        from einsum_cascades.ir import coords
         parts = [set(coords(f)) for f in factors(node.bodies[0])[0]] if node.reduction == "sum" else []
         return len(parts) > 1 and not any(node.space <= p for p in parts)
 
@@ -232,6 +233,16 @@ class _Defaults:
                         if value in heavy and rank in node.space and source.tensor not in stage.writes:
                             found.append(source.tensor)
         return found
+
+
+    def oversized(self, stage: StageConfig, graph: NodeGraph) -> list[str]:
+        """States and prefixes that keep a rank whole in tiles which are too large: stored, they let it be spread over programs."""
+        roles = dict(stage.roles)
+        for copy, rank in graph.copies.items():
+            roles.setdefault(copy, roles[rank])
+        if self.largest(roles, graph, self.sizes(graph)) <= 2 * _ELEMENTS:
+            return []
+        return [n.tensor for n in graph.nodes if (n.scan is not None or n.carried is not None) and n.tensor not in stage.writes]
 
 
 def _power(size: int) -> int:

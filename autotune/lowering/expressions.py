@@ -187,7 +187,9 @@ class Expressions(Emitter):
         if all(a.constant is not None for a in args) and op not in _COMPARISONS and kind == "value":
             return self.number(float(MAPS[op].function(*(a.constant for a in args))))
         if op in ("add", "sub", "mul", "max", "min", "where", *_COMPARISONS) or kind == "logic":
-            return self.emit(stem or _stem(expr, op), op, args, None, "int1" if kind != "value" else "fp32", pads=found, infinite=infinite)
+            made = self.emit(stem or _stem(expr, op), op, args, None, "int1" if kind != "value" else "fp32", pads=found, infinite=infinite)
+            # Triton's interpreter makes numbers of comparisons of numbers, which cannot be combined with other conditions.
+            return self.emit("c", "holds", (made,), made.axes, "int1", pads=found) if op in _COMPARISONS else made
         if op == "div":
             safe = args[1].constant not in (None, 0.0)
             return self.emit(stem or _stem(expr, op), "div" if safe else "safe_div", args, None, pads=found, infinite=infinite)

@@ -8,7 +8,7 @@ TEMPLATES: dict[str, str] = {
     "floor_floordiv": "_floordiv({0}, {1})", "floor_mod": "_mod({0}, {1})",
     "max": "tl.maximum({0}, {1})", "min": "tl.minimum({0}, {1})",
     "lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
-    "and": "{0} & {1}", "or": "{0} | {1}", "not": "{0} == 0", "where": "tl.where({0}, {1}, {2})",
+    "and": "{0} & {1}", "or": "{0} | {1}", "holds": "tl.where({0}, 1, 0) != 0", "not": "{0} == 0", "where": "tl.where({0}, {1}, {2})",
     "finite": "tl.where({0} == float('-inf'), 0.0, {0})", "safe_sub": "_sub({0}, {1})", "safe_div": "_div({0}, {1})",
     "exp": "tl.exp({0})", "exp2": "tl.exp2({0})", "log": "tl.log(tl.maximum({0}, 0.0))", "log2": "tl.log2(tl.maximum({0}, 0.0))",
     "sqrt": "tl.sqrt(tl.maximum({0}, 0.0))", "rsqrt": "1.0 / tl.sqrt(tl.maximum({0}, 0.0))", "square": "{0} * {0}",

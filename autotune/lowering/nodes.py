@@ -321,6 +321,10 @@ class _Instances:
             over, inner = (*over, *inner), ()
         if op and reduction_operator(op, self.cascade) is None:
             raise self.fail(f"tensor {einsum.name!r}: it has no reduction {op!r}", op, "use a reduction of the table")
+        if op in ("mean", "count", "var"):
+            self.parts(names, ranks, bodies, op, (*over, *inner), where, einsum.name)
+            self.within.pop()
+            return names
         self.made[names[0]] = Node(names, tuple(r for r in ranks if r != carried), bodies, op, over, inner, where,
                                    scan[1] if scan else None, carried, own.step if own else 1,
                                    self.seed(einsum.name, sub) if own is not None else None, einsum.name)
@@ -328,6 +332,25 @@ class _Instances:
         if own is not None and len(einsum.outputs) > 1:
             raise self.fail(f"tensor {einsum.name!r}: a state of an Einsum over tuples", "several", "write one Einsum each")
         return names
+
+    def parts(self, names: tuple[str, ...], ranks: tuple[str, ...], bodies: tuple[Expr, ...], op: str, lost: tuple[str, ...],
+              where: tuple[Expr, ...], tensor: str) -> None:
+        """A mean as a sum over a count of present elements, a variance as the mean of squared deviations."""
+        def node(stem: str, body: Expr, reduction: str) -> Expr:
+            name = self.fresh(stem)
+            over = lost if reduction else ()
+            self.made[name] = Node((name,), ranks, (body,), reduction, over, (), where if reduction else (), tensor=tensor)
+            return Access(name, ())
+
+        count = node(f"{tensor}_count", Call("where", (Num(1.0), Num(1.0), bodies[0])), "sum")
+        if op == "count":
+            found: Expr = count
+        else:
+            found = node(f"{tensor}_mean", Call("div", (node(f"{tensor}_sum", bodies[0], "sum"), count)), "")
+            if op == "var":
+                away = Call("sub", (bodies[0], found))
+                found = Call("div", (node(f"{tensor}_squares", Call("mul", (away, away)), "sum"), count))
+        self.made[names[0]] = Node(names, ranks, (found,), tensor=tensor)
 
     def placed(self, expr: Expr, sub: _Substitution) -> Expr:
         match expr:

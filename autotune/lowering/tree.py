@@ -106,6 +106,6 @@ class _Tree:
             seeds = ((node.seed, ""),) if node.seed is not None else ()
             for value, how in (*node.reads, *seeds):
                 source = self.owner[value]
-                if source.name in inside and rank in source.space and rank not in source.lost and how != LAST:
+                if source.name in inside and rank in source.space and rank not in source.lost and not (how == LAST and source.carried == rank):
                     stack.append(source)
         return tuple(n for n in nodes if n.name in wanted)
