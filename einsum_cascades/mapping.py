@@ -104,9 +104,9 @@ class CascadeMapping:
                 if name in nest.recompute:
                     continue  # its ranks there follow from its readers
                 # What is parallel is given for several Einsums at once: each has those of the ranks that it walks.
-                own = known if table is nest.parallel else self.parts(einsums[name], nest)
+                own = self.parts(einsums[name], nest)
                 for rank in ranks:
-                    if rank not in own:
+                    if rank not in (known if table is nest.parallel else own):
                         raise DesignError(f"{source}: {what} of Einsum {name!r}: it has no such rank, got {rank!r}; "
                                           f"{suggest(rank, own)}")
 
