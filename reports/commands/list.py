@@ -36,8 +36,8 @@ def _designs() -> list[dict[str, Any]]:
 
 
 def _kernels() -> list[dict[str, Any]]:
-    # Kernels are generated from cascades; there is nothing yet that generates them.
-    return []
+    from reports.kernel_list import lowerable
+    return lowerable()
 
 
 _KINDS: Mapping[str, tuple[Callable[[], list[dict[str, Any]]], tuple[str, ...]]] = {
@@ -45,7 +45,7 @@ _KINDS: Mapping[str, tuple[Callable[[], list[dict[str, Any]]], tuple[str, ...]]]
     "workloads": (_workloads, ("id", "title", "batch", "heads", "d_model", "e", "f", "ffn", "seq_lens")),
     "machines": (_machines, ("id", "title", "source")),
     "designs": (_designs, ("id", "cascade", "machines", "title")),
-    "kernels": (_kernels, ("id",)),
+    "kernels": (_kernels, ("id", "kernels", "writes")),
 }
 """What can be listed: how it is found, and the columns of its table."""
 
