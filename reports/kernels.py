@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from einsum_cascades.errors import ExtentError, FusebenchError
+from einsum_cascades.errors import FusebenchError
 from einsum_cascades.structure import structure
 from reports.cascades import NamedCascade
 from reports.simulation import CONVENTION, shape_for
@@ -15,6 +15,7 @@ from workloads.verification import own_extents
 
 if TYPE_CHECKING:
     from autotune.compilation.cache import Cache
+    from autotune.compilation.request import CompileRequest
     from autotune.compilation.service import Compiled
     from autotune.config import TileConfig
     from autotune.kernel import KernelPlan
@@ -45,33 +46,32 @@ def kernel_extents(named: NamedCascade, options: ShapeOptions) -> dict[str, int]
 
     Raises: ExtentError for a rank that is bound to none, FusebenchError of the part that is wrong.
     """
+    from autotune.lowering.defaults import default_extents
     if options.workload is not None:
         found = dict(shape_for(named, options.workload, options.seq_len, options.batch, options.extents).extents)
     else:
         given = dict(shape_for(named, None, options.seq_len, options.batch, options.extents).extents)
         found = {**_without(named, _usual(named), given), **given}
-    known = structure(named.cascade)
-    parts = {part for leaves in known.composites.values() for part in leaves}
-    missing = [rank for rank in (*known.ranks, *known.composites) if rank not in found and rank not in parts]
-    missing = [rank for rank in missing if rank not in known.composites or not set(known.composites[rank]) <= set(found)]
-    if missing:
-        example = " ".join(f"--extent {rank}=1024" for rank in missing)
-        raise ExtentError(f"{named.cascade.name}: rank {missing[0]!r} is bound to no extent, got {_listed(found)}; give {example}")
-    return found
+    return default_extents(named.cascade, found)
 
 
 def _usual(named: NamedCascade) -> dict[str, int]:
-    """A shape that the variant publishes for this algorithm, its shape in a model, or what its ranks mean by convention."""
+    """A shape that the variant publishes for this algorithm; otherwise its shape in a model, or what its ranks mean by
+    convention, and what is still not known as in its first case."""
     variant = named.variant
-    if variant is not None:
-        for shape in variant.shapes:
-            if not shape.algorithms or named.algorithm in shape.algorithms:
-                return own_extents(named.cascade, shape.extents)
-        if variant.workload_ranks and variant.workloads:
-            return own_extents(named.cascade, shape_of(variant, load_workload(variant.workloads[0])).extents)
     model = load_workload(_MODEL)
     figures: dict[str, Any] = {**model.to_dict(), "seq_len": model.seq_lens[0]}
-    return own_extents(named.cascade, {rank: int(figures[name]) for rank, name in CONVENTION.items()})
+    by_convention = {rank: int(figures[name]) for rank, name in CONVENTION.items()}
+    if variant is None:
+        return own_extents(named.cascade, by_convention)
+    for shape in variant.shapes:
+        if not shape.algorithms or named.algorithm in shape.algorithms:
+            return own_extents(named.cascade, shape.extents)
+    case = next(case for case in variant.cases if not case.algorithms or named.algorithm in case.algorithms)
+    if variant.workload_ranks and variant.workloads:
+        by_convention = dict(shape_of(variant, load_workload(variant.workloads[0])).extents)
+    parts = {part for leaves in structure(named.cascade).composites.values() for part in leaves}
+    return own_extents(named.cascade, {**{rank: n for rank, n in case.extents.items() if rank not in parts}, **by_convention})
 
 
 def _without(named: NamedCascade, usual: Mapping[str, int], given: Mapping[str, int]) -> dict[str, int]:
@@ -83,10 +83,6 @@ def _without(named: NamedCascade, usual: Mapping[str, int], given: Mapping[str, 
         if name in given:
             decided.add(parts[0])
     return {rank: size for rank, size in usual.items() if rank not in decided}
-
-
-def _listed(extents: Mapping[str, int]) -> str:
-    return ", ".join(f"{rank}={size}" for rank, size in extents.items()) or "none"
 
 
 def parse_config(entries: Sequence[str]) -> dict[str, int | str]:
@@ -137,16 +133,25 @@ def kernel_plan(named: NamedCascade, extents: Mapping[str, int], dtype: str, set
     return lower(named.cascade, extents, configured(default_config(named.cascade, extents, dtype), settings))
 
 
-def compiled_rows(plan: KernelPlan, targets: Sequence[str], limits: Mapping[str, DeviceLimits], *, jobs: int, cache: Cache | None,
+def requests_for(named: NamedCascade, plan: KernelPlan, targets: Sequence[str]) -> list[CompileRequest]:
+    """Returns what is to be compiled of a plan for some targets.
+
+    Raises: UnknownNameError for a target that there is not, LaunchError for a tensor whose shape is not known.
+    """
+    from autotune.compilation.plans import requests_of
+    from autotune.compilation.targets import target
+    shapes = {name: shape(plan.extents) for name, shape in (named.variant.input_shapes if named.variant else {}).items()
+              if any(spec.name == name for spec in plan.tensors)}
+    return [request for name in targets for request in requests_of(plan, target(name).name, given=shapes)]
+
+
+def compiled_rows(requests: Sequence[CompileRequest], limits: Mapping[str, DeviceLimits], *, jobs: int, cache: Cache | None,
                   timeout_s: float, done: Callable[[], object]) -> list[dict[str, Any]]:
     """Returns a row for each kernel and target, in order; ``done`` is called as each is finished. Ctrl-C ends it early.
 
-    Raises: UnknownNameError for a target that there is not; MissingPackageError without Triton.
+    Raises: MissingPackageError without Triton.
     """
-    from autotune.compilation.plans import requests_of
     from autotune.compilation.service import compile_all
-    from autotune.compilation.targets import target
-    requests = [request for name in targets for request in requests_of(plan, target(name).name)]
     found: dict[int, Compiled] = {}
     try:
         for number, made in compile_all(requests, limits, jobs=jobs, cache=cache, timeout_s=timeout_s):

@@ -30,7 +30,7 @@ def read_ptxas(log: str) -> Registers | None:
         return None
     # A function that is not inlined has a line of its own; registers are those of the kernel, which stands last.
     stack, stores, loads = (max(int(line[i]) for line in frame) for i in range(3))
-    serialized = re.search(r"wgmma\.mma_async instructions are serialized due to (.*?)(?: in (?:the )?function|$)", log, re.M)
+    serialized = re.search(r"wgmma\.mma_async instructions are serialized due to (.*?)(?: (?:in|for)(?: the)? function '.*)?$", log, re.M)
     return Registers(int(used[-1]), stack, stores, loads, serialized[1].strip() if serialized else "")
 
 

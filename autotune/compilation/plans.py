@@ -14,16 +14,19 @@ INSTANCES = 16
 _FLOAT_BYTES = 4
 
 
-def requests_of(plan: KernelPlan, target: str, extents: Mapping[str, int] | None = None) -> tuple[CompileRequest, ...]:
+def requests_of(plan: KernelPlan, target: str, extents: Mapping[str, int] | None = None,
+                given: Mapping[str, tuple[int, ...]] | None = None) -> tuple[CompileRequest, ...]:
     """Returns a request for each kernel of a plan, in order.
 
-    ``extents`` may give those of the instances. Tensors are contiguous and their memory is aligned, as a framework allocates
+    ``extents`` may give those of the instances, ``given`` the shapes (without instances) of tensors whose ranks do not say
+    them. Tensors are contiguous and their memory is aligned, as a framework allocates
     them; their strides, and whether these are multiples of 16, follow from the extents of the plan.
 
     Raises: LaunchError for a tensor whose shape the extents do not give.
     """
     sizes = {**dict.fromkeys(plan.config.instances, INSTANCES), **default_extents(plan.cascade, plan.extents), **(extents or {})}
-    shapes = {spec.name: spec.shape(sizes) for spec in plan.tensors}
+    shapes = {spec.name: (*(sizes[i] for i in spec.instances), *given[spec.name]) if given and spec.name in given else spec.shape(sizes)
+              for spec in plan.tensors}
     return tuple(CompileRequest(
         kernel.source, kernel.name, tuple(_argument(a, shapes, sizes) for a in kernel.arguments if a.kind != "constexpr"),
         tuple(kernel.constants.items()), target, kernel.num_warps, kernel.num_stages,

@@ -12,6 +12,7 @@ from reports.options import INTERRUPTED, cascade_argument, extent_option, json_o
 from reports.output import emit
 
 if TYPE_CHECKING:
+    from autotune.compilation.request import CompileRequest
     from autotune.kernel import KernelPlan
 
 _TARGET = "sm_90"
@@ -49,7 +50,7 @@ def command(cascade: str, targets: tuple[str, ...], settings: tuple[str, ...], d
     with status 1 if a kernel is rejected or does not compile.
     """
     from reports.cascades import load_cascade
-    from reports.kernels import ShapeOptions, kernel_extents, kernel_plan, parse_config
+    from reports.kernels import ShapeOptions, kernel_extents, kernel_plan, parse_config, requests_for
     if out is not None and not source:
         raise click.UsageError(f"--out is for the source, got {out!r}; add --source", click.get_current_context())
     given = parse_config(settings)
@@ -60,7 +61,8 @@ def command(cascade: str, targets: tuple[str, ...], settings: tuple[str, ...], d
                                 "dot_precision": plan.config.dot_precision}
     if source:
         return _source(plan, document, out, as_json)
-    return _compiled(plan, document, targets or (_TARGET,), machine, no_limits, jobs, timeout_s, None if no_cache else folder or "", as_json)
+    requests = requests_for(named, plan, list(dict.fromkeys(targets)) or [_TARGET])
+    return _compiled(requests, document, machine, no_limits, jobs, timeout_s, None if no_cache else folder or "", as_json)
 
 
 def _source(plan: KernelPlan, document: dict[str, Any], out: str | None, as_json: bool) -> int:
@@ -73,13 +75,12 @@ def _source(plan: KernelPlan, document: dict[str, Any], out: str | None, as_json
     return 0
 
 
-def _compiled(plan: KernelPlan, document: dict[str, Any], targets: Sequence[str], machine: str | None, no_limits: bool, jobs: int,
+def _compiled(requests: Sequence[CompileRequest], document: dict[str, Any], machine: str | None, no_limits: bool, jobs: int,
               timeout_s: float, folder: str | None, as_json: bool) -> int:
     from autotune.compilation.cache import Cache, cache_folder
-    from autotune.compilation.targets import target
     from reports.devices import device_limits, limits_of_target
     from reports.kernels import compiled_rows
-    names = list(dict.fromkeys(target(name).name for name in targets))
+    names = list(dict.fromkeys(request.target for request in requests))
     known = {} if no_limits else {name: own for name in names if (own := limits_of_target(name)) is not None}
     if machine is not None and not no_limits:
         own = device_limits(machine)
@@ -88,9 +89,9 @@ def _compiled(plan: KernelPlan, document: dict[str, Any], targets: Sequence[str]
                                    click.get_current_context())
         known[own.target] = own
     cache = None if folder is None else Cache(cache_folder(folder), "compiled")
-    total = len(names) * len(plan.kernels)
+    total = len(requests)
     with click.progressbar(length=total, label="compile", file=sys.stderr, hidden=total == 1 or not sys.stderr.isatty()) as bar:
-        rows = compiled_rows(plan, names, known, jobs=jobs, cache=cache, timeout_s=timeout_s, done=lambda: bar.update(1))
+        rows = compiled_rows(requests, known, jobs=jobs, cache=cache, timeout_s=timeout_s, done=lambda: bar.update(1))
     for name in names:
         if name not in known and not no_limits:
             click.echo(f"fusebench: {name}: no machine has its limits, so that nothing is rejected and there is no occupancy", err=True)
