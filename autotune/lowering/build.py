@@ -8,6 +8,7 @@ from dataclasses import replace
 from autotune.errors import LoweringError
 from autotune.lowering import pads
 from autotune.lowering.bounds import Corners, is_comparison
+from autotune.lowering.expressions import unbounded
 from autotune.lowering.nodes import LAST, PREVIOUS, Node, NodeGraph, Stored
 from autotune.lowering.noop import changes_nothing
 from autotune.lowering.reductions import Reductions
@@ -123,7 +124,7 @@ class Builder(Reductions, Corners):
             if mask is not None:
                 value = self.emit(f"{node.name[1:]}_kept", "where", (mask, value, earlier), None,
                                   pads={c: pads.join((value.at(c), earlier.at(c))) for c in value.pads if c not in absent},
-                                  infinite=value.infinite or earlier.infinite)
+                                  infinite=value.infinite or earlier.infinite, real=pads.join((value.real, earlier.real)))
             value = replace(value, pads={c: p for c, p in value.pads.items() if c not in absent})
             self.values[node.name] = value
         elif node.name in self.sums:
@@ -200,7 +201,8 @@ class Builder(Reductions, Corners):
                 after = self.facts_after[node.name]
                 for name, value, facts in zip(node.outputs, values, after, strict=True):
                     self.values[name] = replace(value, pads={c: p for c, p in facts.pads.items() if not self.support.ranks(c) & set(node.lost)},
-                                                infinite=facts.infinite or node.reduction == "max", real=pads.FINITE)
+                                                infinite=facts.infinite or node.reduction == "max",
+                                                real=pads.NUMBER if node.reduction in ("max", "min") else facts.real)
                 if self.seen[node.name][:len(path)] == path:
                     self.store(node)
             if node.scan == rank:
@@ -219,8 +221,9 @@ class Builder(Reductions, Corners):
                 new = after[name]
                 found = {c: pads.join((p, new.at(c))) for c, p in value.pads.items()}
                 infinite = value.infinite or new.infinite
-                if found != dict(value.pads) or infinite != value.infinite:
-                    carried[name] = replace(value, pads=found, infinite=infinite)
+                real = pads.NUMBER if unbounded(value) or unbounded(new) else pads.FINITE
+                if found != dict(value.pads) or infinite != value.infinite or real != value.real:
+                    carried[name] = replace(value, pads=found, infinite=infinite, real=real)
                     changed = True
             if not changed:
                 return
@@ -279,7 +282,8 @@ class Builder(Reductions, Corners):
         made = self.carried_value(f"{node.name[1:]}_state", axes, seed)
         return replace(made, pads={exists(r): seed.at(exists(r)) if exists(r) in seed.pads or seed.constant is not None else
                                    pads.join((seed.real, *seed.pads.values()))
-                                   for r in node.ranks if not self.exact(exists(r))}, infinite=seed.infinite)
+                                   for r in node.ranks if not self.exact(exists(r))}, infinite=seed.infinite,
+                       real=pads.NUMBER if unbounded(seed) else pads.FINITE)
 
     def carried_value(self, stem: str, axes: tuple[str, ...], first: Value) -> Value:
         """A new value that loops may change, with its first value."""

@@ -152,6 +152,9 @@ class _Defaults:
                 continue
             if rank in carried:
                 roles[rank] = Role("loop")
+            elif rank in spread and not work and rank == graph.ranks[-1] and size[rank] <= LONGEST_TILE and len(spread) > 1:
+                roles[rank] = Role("tile")
+                blocked = self.blocked([r for r in spread if r != rank], size, work)
             elif rank in spread:
                 roles[rank] = Role("grid", 1)
             elif rank in lost - scanned and rank in self.outer:

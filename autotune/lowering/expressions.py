@@ -30,6 +30,14 @@ UNARY = frozenset(("neg", "exp", "exp2", "log", "log2", "log1p", "expm1", "sqrt"
 _NEVER_INFINITE = frozenset(("exp", "exp2", "sigmoid", "tanh", "erf", "sin", "cos", "square", "sqrt", "relu", "softplus"))
 
 
+_KEEPS_INFINITY = frozenset(("add", "sub", "mul", "max", "min", "neg", "abs", "where", "relu", "clamp"))
+
+
+def unbounded(value: Value) -> bool:
+    """Returns whether a lane that counts may be infinite, other than as an input is."""
+    return value.real == pads.NUMBER or isinstance(value.real, float) and math.isinf(value.real)
+
+
 class Expressions(Emitter):
     """Evaluates expressions. ``values`` are those of nodes by name (``@previous`` and ``@last`` of states too);
     ``assumed`` are conditions that hold in all lanes of the part of a loop that is being built."""
@@ -186,15 +194,22 @@ class Expressions(Emitter):
         found, infinite = self.facts(op, args)
         if all(a.constant is not None for a in args) and op not in _COMPARISONS and kind == "value":
             return self.number(float(MAPS[op].function(*(a.constant for a in args))))
+        real = pads.NUMBER if op in ("log", "log2") or op in _KEEPS_INFINITY and any(unbounded(a) for a in args) else pads.FINITE
+        if op == "mul" and any(unbounded(a) for a in args) and not any(a.constant not in (None, 0.0) for a in args):
+            # 0 * x is 0, also where x is infinite.
+            found = {c: p if p != 0.0 or all(isinstance(a.at(c), float) or a.at(c) == pads.FINITE for a in args) else pads.ANY
+                     for c, p in found.items()}
+            return self.emit(stem or _stem(expr, op), "safe_mul", args, None, pads=found, infinite=True, real=real)
         if op in ("add", "sub", "mul", "max", "min", "where", *_COMPARISONS) or kind == "logic":
-            made = self.emit(stem or _stem(expr, op), op, args, None, "int1" if kind != "value" else "fp32", pads=found, infinite=infinite)
+            made = self.emit(stem or _stem(expr, op), op, args, None, "int1" if kind != "value" else "fp32", pads=found, infinite=infinite,
+                             real=real)
             # Triton's interpreter makes numbers of comparisons of numbers, which cannot be combined with other conditions.
             return self.emit("c", "holds", (made,), made.axes, "int1", pads=found) if op in _COMPARISONS else made
         if op == "div":
             safe = args[1].constant not in (None, 0.0)
             return self.emit(stem or _stem(expr, op), "div" if safe else "safe_div", args, None, pads=found, infinite=infinite)
         if op in UNARY:
-            return self.emit(stem or _stem(expr, op), op, args, None, pads=found, infinite=infinite)
+            return self.emit(stem or _stem(expr, op), op, args, None, pads=found, infinite=infinite, real=real)
         raise LoweringError(f"{self.name}: map {op!r} has no source, got {op}; write it with "
                             f"{', '.join(sorted(UNARY)[:8])}, ..., + - * /")
 
@@ -217,11 +232,12 @@ class Expressions(Emitter):
         if not (b.infinite and lowest):
             return self.mapped("sub", [a, b], expr, stem)
         found, infinite = self.facts("sub", (a, b))
+        real = pads.NUMBER if unbounded(a) else pads.FINITE
         if self.bounded(expr.args[0], expr.args[1]):
             # The minuend is at most the subtrahend: where that is -inf, so is the minuend, and nothing is to subtract.
             shift = self.emit(f"{b.text}_finite", "finite", (b,), b.axes, pads=b.pads, real=b.real)
-            return self.emit(stem or _stem(expr, "sub"), "sub", (a, shift), None, pads=found, infinite=infinite)
-        return self.emit(stem or _stem(expr, "sub"), "safe_sub", (a, b), None, pads=found, infinite=infinite)
+            return self.emit(stem or _stem(expr, "sub"), "sub", (a, shift), None, pads=found, infinite=infinite, real=real)
+        return self.emit(stem or _stem(expr, "sub"), "safe_sub", (a, b), None, pads=found, infinite=infinite, real=real)
 
     def bounded(self, low: Expr, high: Expr) -> bool:
         """Returns whether a node's value is at most another's, whatever the inputs: a maximum over it, or of it."""

@@ -10,6 +10,7 @@ TEMPLATES: dict[str, str] = {
     "lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
     "and": "{0} & {1}", "or": "{0} | {1}", "holds": "tl.where({0}, 1, 0) != 0", "not": "{0} == 0", "where": "tl.where({0}, {1}, {2})",
     "finite": "tl.where({0} == float('-inf'), 0.0, {0})", "safe_sub": "_sub({0}, {1})", "safe_div": "_div({0}, {1})",
+    "safe_mul": "_mul({0}, {1})",
     "exp": "tl.exp({0})", "exp2": "tl.exp2({0})", "log": "tl.log(tl.maximum({0}, 0.0))", "log2": "tl.log2(tl.maximum({0}, 0.0))",
     "sqrt": "tl.sqrt(tl.maximum({0}, 0.0))", "rsqrt": "1.0 / tl.sqrt(tl.maximum({0}, 0.0))", "square": "{0} * {0}",
     "abs": "tl.abs({0})", "floor": "tl.floor({0})", "ceil": "tl.ceil({0})", "sin": "tl.sin({0})", "cos": "tl.cos({0})",
@@ -43,6 +44,11 @@ def _sub(a, b):
 def _div(a, b):
     # 0 / 0 is 0.
     return tl.where(a == 0.0, 0.0, a / b)
+""",
+    "_mul": """
+def _mul(a, b):
+    # 0 * x is 0, whatever x is.
+    return tl.where(a == 0.0, 0.0, tl.where(b == 0.0, 0.0, a * b))
 """,
     "_sigmoid": """
 def _sigmoid(x):

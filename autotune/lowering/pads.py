@@ -44,6 +44,8 @@ def mapped(op: str, pads: tuple[Pad, ...]) -> Pad:
     constants = [p for p in pads if not isinstance(p, str)]
     if len(constants) == len(pads) and op in MAPS:
         value = float(function_of(op)(*constants))
+        if op == "mul" and 0.0 in constants and not all(map(math.isfinite, constants)):
+            return ANY
         return value if not math.isnan(value) else ANY
     levels = [_level(p) for p in pads]
     finite = all(level == FINITE for level in levels)

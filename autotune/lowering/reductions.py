@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from autotune.errors import LoweringError
 from autotune.lowering import pads
-from autotune.lowering.expressions import Expressions
+from autotune.lowering.expressions import Expressions, unbounded
 from autotune.lowering.nodes import Node, is_node
 from autotune.lowering.support import exists
 from autotune.lowering.values import Value
@@ -153,8 +153,8 @@ class Reductions(Expressions):
         values = [self.value(f) for f in over]
         values += [self.mapped("div", [self.number(1.0), self.value(d)]) for d in inside]
         shape = dot_shape([v.axes for v in values], lost, {n: a.size for n, a in self.axes.items()}, self.order)
-        if inside and shape is not None and len(inside) > 0:
-            shape = None  # 0/0 is 0 in each term, not in each factor
+        if inside or any(unbounded(v) for v in values):
+            shape = None  # 0/0 is 0 in each term, not in each factor; and 0 times an infinite factor is
         if shape is None:
             product = self.floating(self.value(body if inside else _product(over)))
             (total,) = self.reduced(node, (self.attached(product, conditions),), lost, ranks, conditions)
@@ -270,7 +270,8 @@ class Reductions(Expressions):
 
     def result(self, op: str, before: Value, after: Value, gone: set[str], identity: float) -> Value:
         found = {c: pads.reduced(op, p, identity) for c, p in before.pads.items() if not gone & self.support.ranks(c)}
-        return replace(after, pads=found, real=pads.FINITE, constant=None,
+        real = pads.NUMBER if op in ("max", "min") or unbounded(before) else pads.FINITE
+        return replace(after, pads=found, real=real, constant=None,
                        infinite=op in ("max",) or before.infinite and op in ("sum", "min"))
 
     def spread(self, value: Value, axes: tuple[str, ...]) -> Value:
