@@ -58,12 +58,12 @@ init XI[0,p] = I0[p]
 Y[i,h] = 2 * (YR[i,h] - YI[i,h]) + D[h] * U[i,h]
 """,
     "associative": f"""
-op clin(ar, ai, br, bi; cr, ci, dr, di) = (ar*cr - ai*ci, ar*ci + ai*cr, cr*br - ci*bi + dr, cr*bi + ci*br + di) \
+op lin(ar, ai, br, bi; cr, ci, dr, di) = (ar*cr - ai*ci, ar*ci + ai*cr, cr*br - ci*bi + dr, cr*bi + ci*br + di) \
     identity (1, 0, 0, 0) associative
 {_RATES}
 TR[i,p] = ER[p]
 TI[i,p] = EI[p]
-(AR[i,p], AI[i,p], SR[i,p], SI[i,p]) = clin[k] (TR[k,p], TI[k,p], VR[k,p], VI[k,p]) where k <= i
+(AR[i,p], AI[i,p], SR[i,p], SI[i,p]) = lin[k] (TR[k,p], TI[k,p], VR[k,p], VI[k,p]) where k <= i
 XR[i,p] = AR[i,p] * R0[p] - AI[i,p] * I0[p] + SR[i,p]
 XI[i,p] = AR[i,p] * I0[p] + AI[i,p] * R0[p] + SI[i,p]
 YR[i,h] = CR[h,p] * XR[i,p]
