@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from autotune.compilation.cache import Cache
@@ -62,6 +65,7 @@ def compile_all(requests: Sequence[CompileRequest], limits: Mapping[str, DeviceL
     Raises: MissingPackageError without Triton; CacheError where the cache cannot be written.
     """
     known, release = limits or {}, triton_version()
+    code = _code()
     missing: list[int] = []
     for number, request in enumerate(requests):
         own = known.get(request.target)
@@ -70,7 +74,7 @@ def compile_all(requests: Sequence[CompileRequest], limits: Mapping[str, DeviceL
             # No process has to be started for that.
             yield number, Compiled(request, before, exceeded)
             continue
-        entry = cache.get(request.digest(release)) if cache is not None else None
+        entry = cache.get(request.digest(release, code)) if cache is not None else None
         found = _of_entry(request, entry, own, cached=True) if entry is not None else None
         if found is None:
             missing.append(number)
@@ -86,7 +90,7 @@ def compile_all(requests: Sequence[CompileRequest], limits: Mapping[str, DeviceL
             continue
         entry = {"error": outcome.error} if outcome.error else outcome.result
         if cache is not None:
-            cache.put(request.digest(release), entry)
+            cache.put(request.digest(release, code), entry)
         made = _of_entry(request, entry, known.get(request.target), cached=False)
         assert made is not None
         yield missing[task], made
@@ -101,6 +105,13 @@ def _of_entry(request: CompileRequest, entry: Mapping[str, Any], limits: DeviceL
     if exceeded is None and not facts.complete:
         return None
     return Compiled(request, facts, exceeded, cached=cached, assembly=entry["assembly"])
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A digest of what compiles and reads: what an older form of it has found is not taken from the cache."""
+    own = Path(__file__).parent
+    return hashlib.sha256(b"".join((own / name).read_bytes() for name in ("assembly.py", "build.py", "offline.py", "facts.py"))).hexdigest()
 
 
 def _environment() -> dict[str, str | None]:
