@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_kernels_with_what_they_need(fusebench: Command, cache: Path) -> None:
 def test_settings_change_what_is_compiled(fusebench: Command) -> None:
     def kernel(*settings: str) -> Any:
         return fusebench("compile", "attention:2pass", *_SMALL, *settings, "--json").json
-    base, wide = kernel(), kernel("--config", "num_warps=8,p=128")
+    base, wide = kernel("--config", "num_warps=4,p=64"), kernel("--config", "num_warps=8,p=128")
     assert wide["config"] == {**base["config"], "num_warps": 8, "p": 128}
     assert (base["kernels"][0]["num_warps"], wide["kernels"][0]["num_warps"]) == (4, 8)
     assert base["kernels"][0]["ptx_sha256"] != wide["kernels"][0]["ptx_sha256"]
@@ -79,7 +79,7 @@ def test_what_exceeds_a_limit_is_named(fusebench: Command) -> None:
 
 def test_the_source_needs_no_triton(fusebench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str) -> str:
-        raise service.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
     monkeypatch.setattr(service, "version", none)
     text = fusebench("compile", "attention:2pass", *_SMALL, "--source").out
     assert "@triton.jit\ndef attention_2pass_av(" in text
@@ -131,9 +131,9 @@ def test_list_kernels(fusebench: Command) -> None:
 
 
 @pytest.fixture
-def one_family(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def one_family(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(snapshot_command, "FAMILIES", ("mamba_s6:sequential",))
-    yield "mamba_s6:sequential"
+    return "mamba_s6:sequential"
 
 
 @pytest.mark.usefixtures("needs_triton")

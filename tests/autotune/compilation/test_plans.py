@@ -10,14 +10,14 @@ from autotune.lowering import default_config, lower
 from workloads.variants import load_variant
 
 
-def requests(name: str, extents: dict[str, int], **options: dict[str, int]) -> tuple[CompileRequest, ...]:
+def requests(name: str, extents: dict[str, int], instances: dict[str, int] | None = None) -> tuple[CompileRequest, ...]:
     variant, _, algorithm = name.partition(":")
     cascade = load_variant(variant).cascade(algorithm)
-    return requests_of(lower(cascade, extents, default_config(cascade, extents, "bf16")), "sm_90", **options)
+    return requests_of(lower(cascade, extents, default_config(cascade, extents, "bf16")), "sm_90", instances)
 
 
 def test_arguments_are_those_of_contiguous_tensors() -> None:
-    (found,) = requests("attention:2pass", {"p": 100, "m": 72, "e": 64, "f": 48}, extents={"b": 2, "h": 3})
+    (found,) = requests("attention:2pass", {"p": 100, "m": 72, "e": 64, "f": 48}, {"b": 2, "h": 3})
     values = {a.name: a.value for a in found.arguments}
     assert (values["Q_stride_b"], values["Q_stride_h"], values["Q_stride_p"], values["Q_stride_e"]) == (3 * 100 * 64, 100 * 64, 64, 1)
     assert (values["V_stride_h"], values["V_stride_m"]) == (72 * 48, 48)
@@ -32,7 +32,7 @@ def test_instances_that_nothing_gives_have_an_extent() -> None:
 
 
 def test_each_kernel_of_a_plan_is_a_request() -> None:
-    found = requests("linear_attention:noncausal", {"i": 64, "k": 64, "e": 32, "f": 32})
+    found = requests("linear_attention:noncausal", {"p": 64, "m": 64, "e": 32, "f": 32})
     assert len(found) > 1
     assert len({request.function for request in found}) == len(found)
 
