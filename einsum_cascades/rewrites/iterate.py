@@ -61,7 +61,7 @@ def presence(draft: Draft, line: Einsum) -> Expr | None:
     opaque = next((c for c in conditions if not c.is_predicate), None)
     if opaque is not None:
         raise IllegalRewriteError(f"tensor {line.name!r}: where it is present is not known as a predicate, got "
-                                  f"{opaque}; give that read a line of its own")
+                                  f"{opaque}; give that read a line of its own", read=str(opaque))
     return conjunction(c.expr for c in conditions)
 
 
