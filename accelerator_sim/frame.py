@@ -14,7 +14,7 @@ from accelerator_sim.residency import check_residency
 from accelerator_sim.windows import Window
 from einsum_cascades.errors import DesignError, suggest
 from einsum_cascades.indices import composite
-from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, accesses, coords, transform
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords, transform
 from einsum_cascades.mapping import Nest, parts_of_index, walked
 from einsum_cascades.structure import structure
 
@@ -269,6 +269,11 @@ def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int, p
     if again is not None:
         partitions = {**partitions, **{alias: parts[alias] for alias in again.aliases}}
     own = (*instances, *dict.fromkeys(p for r in walked(here) for p in partitions.get(r, (r,))))
+    known = {p for several in parts.values() for p in several}
+    for part in own:
+        if part not in known:
+            raise DesignError(f"{place}: it walks a rank whole that other Einsums have in tiles, got {part!r}; cut it in the same tiles for "
+                              f"all (partition: {{{part}: [{', '.join(parts.get(part, ()))}]}})")
     table = _Ranks(cascade, instances, partitions, parts, again.halos if again is not None else (), frozenset(own))
     names = _names(einsum, again, parts)
     loops = _loops(design, nest, einsum, own, again, names, place)
@@ -333,19 +338,23 @@ class _Ranks:
             return node
         composites = structure(self.cascade).composites
         for name in composites:
-            order = leaves(name, composites)
-            if name in self.parts and node.rank in order and self.own.issuperset(self.parts[name]):
+            order, mine = leaves(name, composites), leaves(node.rank, composites)
+            if name in self.parts and set(mine) <= set(order) and self.own.issuperset(self.parts[name]):
                 found: Expr = Coord(name)
-                place = order.index(node.rank)
-                for inner in order[:place:-1]:
+                place = order.index(mine[0])
+                for inner in order[:place + len(mine) - 1:-1]:
                     found = Call("floordiv", (found, Extent(inner.upper())))
-                return Call("mod", (found, Extent(node.rank.upper()))) if place else found
+                size: Expr = Extent(mine[0].upper())
+                for inner in mine[1:]:
+                    size = Call("mul", (size, Extent(inner.upper())))
+                return Call("mod", (found, size)) if place else found
         return node
 
     def leaf_parts(self) -> dict[str, tuple[str, ...]]:
-        """The parts of all leaves of composites."""
+        """The parts of all leaves of composites, and of composites inside of others."""
         composites = structure(self.cascade).composites
-        return {leaf: self.parts_of(leaf) for name in composites for leaf in leaves(name, composites)}
+        inside = {r: leaves(r, composites) for name in composites for r in (*composites[name], *leaves(name, composites))}
+        return {r: tuple(p for leaf in own for p in self.parts_of(leaf)) for r, own in inside.items() if r not in self.parts}
 
 
 def _operand(table: _Ranks, access: Access) -> Operand:
@@ -358,7 +367,7 @@ def _operand(table: _Ranks, access: Access) -> Operand:
             walked += parts
             continue
         whole = table.over_whole(index)
-        over = frozenset(p for r in coords(whole) for p in table.parts_of(r))
+        over = frozenset(p for r in coords(folded(index)) for p in table.parts_of(r))
         windows.append(Window(access.tensor, whole, found.dimensions[access.tensor][dimension], over))
     iterative = found.iterative.get(access.tensor)
     slots = table.partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
@@ -383,10 +392,20 @@ def _conditions(cascade: Cascade, einsum: Einsum, table: _Ranks, names: Mapping[
     def renamed(node: Expr) -> Expr:
         return Coord(names[node.rank]) if isinstance(node, Coord) and node.rank in names else node
     found = [(table.over_whole(transform(c.expr, renamed)), c.bounds) for c in presence(cascade)[einsum]]
-    known = [(c, bounds) for c, bounds in found if not accesses(c)]
+    found += [(table.over_whole(transform(c, renamed)), True) for c in _gathered(cascade, einsum)]
+    known = [(c, bounds) for c, bounds in found if bounds or not accesses(c)]
     # That a whole rank stays inside its own extent says nothing.
     inside = tuple(c for c, bounds in known if bounds and not (isinstance(c, Call) and any(isinstance(x, Coord) for x in c.args)))
     return (tuple(c for c, bounds in found if not bounds), inside, any(not bounds and accesses(c) for c, bounds in found))
+
+
+def _gathered(cascade: Cascade, einsum: Einsum) -> Iterator[Expr]:
+    """That gathers stay inside their tensor, where data say so."""
+    for access in dict.fromkeys(a for body in einsum.bodies for a in accesses(body) if a.fill is None):
+        for index, rank in zip(access.indices, structure(cascade).dimensions[access.tensor], strict=True):
+            if rank is not None and accesses(index):
+                yield Call("le", (Num(0.0), index))
+                yield Call("lt", (index, Extent(rank.upper())))
 
 
 def _crossing(cascade: Cascade, design: Design, stage: Stage, frames: tuple[tuple[EinsumFrame, ...], ...]) -> frozenset[str]:

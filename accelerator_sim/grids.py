@@ -24,6 +24,7 @@ from accelerator_sim.regions import (
     contiguous,
     gathered,
     has_gaps,
+    sorted_by,
     span,
     split,
     touched,
@@ -121,10 +122,11 @@ class Grid:
         base = tuple(r for r in group if r not in {h.rank for h in halos})
         if not halos:
             return Predicates(conditions, base, self.extents(), self.data).points()
+        conditions = tuple(c for c in conditions if self.data.knows(c))
         tied = {r for c in conditions for r in coords(c)}
         outer = tuple(r for r in base if any(r in coords(h.index) for h in halos))
-        if tied & set(outer) or not all(self.data.knows(c) for c in conditions):
-            raise LookupError(f"a predicate on {', '.join(sorted(tied & set(outer))) or 'data'} in what is recomputed with a halo")
+        if tied & set(outer):
+            raise LookupError(f"a predicate on {', '.join(sorted(tied & set(outer)))} in what is recomputed with a halo")
         fine = {r: self.tiles(r, loops) for r in outer}
         boxes = {r: (fine[r].low.reshape(_axis(a, len(outer))), fine[r].high.reshape(_axis(a, len(outer)))) for a, r in enumerate(outer)}
         cells: Array = np.ones((1,) * len(outer), np.int64)
@@ -132,7 +134,7 @@ class Grid:
             cells = cells * self._told(rank, parts, loops, fine[rank], False).reshape(_axis(axis, len(outer)))
         ranges = []
         for halo in halos:
-            low, length = self._halo(halo, boxes, halo.rank in tied)
+            low, length = self._halo(halo, boxes, halo.rank in tied, any(t.order is not None for t in fine.values()))
             if halo.rank in tied:
                 ranges.append((halo.rank, low, length))
             else:
@@ -180,7 +182,7 @@ class Grid:
     def extents(self) -> dict[str, int]:
         """Returns the extent of every rank and leaf, by the names that expressions give them."""
         found = {leaf: int(self.space.size(own)) for leaf, own in self.leaves.items()}
-        return {**found, **{p: int(n) for p, n in self.space.sizes.items()}, **{r: int(n) for r, n in self.space.extents.items()}}
+        return {**{p: int(n) for p, n in self.space.sizes.items()}, **found, **{r: int(n) for r, n in self.space.extents.items()}}
 
     def _groups(self, windows: Sequence[Window]) -> Iterator[tuple[tuple[str, ...], list[Window], tuple[Expr, ...]]]:
         conditions = self.ties.conditions if self.ties is not None else ()
@@ -194,16 +196,20 @@ class Grid:
         """Returns the tiles that loops cut a rank into."""
         parts = self.parts_of(rank)
         found = whole(self.extents()[rank])
-        last = max((i for i, p in enumerate(parts) if p in loops), default=-1)
-        inside = 1
-        sizes = []
-        for part in reversed(parts):
-            sizes.append(inside * int(self.spread[part]) if part in self.spread else inside)
-            inside *= int(self.space.extent(part))
-        for part, size in zip(parts[:last + 1], reversed(sizes), strict=False):
-            if part not in loops:
-                raise LookupError(f"a loop over {parts[last]} that is not inside of one over {part}")
-            found = split(found, size)
+        looped = [p for p in parts if p in loops and int(self.space.extent(p)) > 1]
+        # Tiles are intervals where loops go from the outer parts inwards, and none is inside of a part that is spread over PEs.
+        ahead = [p for p in parts[:parts.index(looped[-1])] if int(self.space.extent(p)) > 1] if looped else []
+        if any(p not in loops or p in self.spread and int(self.spread[p]) > 1 for p in ahead):
+            key: Array = 0
+            for part in looped:
+                digit = self._digit(rank, part) // int(self.spread.get(part, 1))
+                key = key * (int(digit.max()) + 1) + digit
+            return sorted_by(key)
+        for part in looped:
+            inside = 1
+            for inner in parts[parts.index(part) + 1:]:
+                inside *= int(self.space.extent(inner))
+            found = split(found, inside * int(self.spread.get(part, 1)))
         return found
 
     def _sum(self, group: tuple[str, ...], windows: Sequence[Window], conditions: tuple[Expr, ...], parts: frozenset[str],
@@ -217,6 +223,10 @@ class Grid:
         predicates = Predicates(conditions, base, self.extents(), self.data)
         coarse = {r: self.tiles(r, skipping) for r in base}
         fine = {r: self.tiles(r, loops) for r in base}
+        late = [r for r in base if pairs and skipping == loops and conditions and any(
+            p in self.spread and p not in parts and p not in loops for p in self.parts_of(r))]
+        if late:
+            return self._lanes(predicates, base, late, parts, loops, bool(windows or halos))
         if not windows and not halos:
             weights = {r: gathered(self._told(r, parts, loops, fine[r], pairs), fine[r], coarse[r]) for r in base}
             return predicates.sum(coarse, weights)
@@ -224,9 +234,29 @@ class Grid:
         if conditions:
             held = predicates.held(coarse)
             for axis, rank in enumerate(base):
-                held = np.take(held, np.searchsorted(coarse[rank].low, fine[rank].low, "right") - 1, axis=axis)
+                held = np.take(held, coarse[rank].owner(fine[rank].first), axis=axis)
             value = value * held
         return np.sum(np.broadcast_to(value, np.broadcast_shapes(np.shape(value), tuple(len(fine[r].low) for r in base)))).item()
+
+    def _lanes(self, predicates: Predicates, base: tuple[str, ...], late: Sequence[str], parts: frozenset[str], loops: frozenset[str],
+               others: bool) -> Quantity:
+        """Values for each PE that has them, where PEs along a rank stay idle in some of the steps that predicates leave: those of a
+        last step, that is not full, are among those of the others."""
+        import numpy as np
+        if len(late) > 1 or others:
+            raise LookupError(f"PEs along {', '.join(late)} of which predicates leave some idle")
+        (rank,), fine = late, {r: self.tiles(r, loops) for r in base}
+        steps = loops | frozenset(self.parts_of(rank))
+        coarse, fine[rank] = fine[rank], self.tiles(rank, steps)
+        axis = base.index(rank)
+        value = predicates.held(fine) * self._told(rank, parts, steps, fine[rank], True).reshape(_axis(axis, len(base)))
+        most = np.zeros((len(coarse.low), *(n for a, n in enumerate(value.shape) if a != axis)), value.dtype)
+        np.maximum.at(most, coarse.owner(fine[rank].first), np.moveaxis(value, axis, 0))
+        value = np.moveaxis(most, 0, axis)
+        for a, r in enumerate(base):
+            if r != rank:
+                value = value * self._told(r, parts, loops, fine[r], True).reshape(_axis(a, len(base)))
+        return np.sum(value).item()
 
     def _values(self, group: tuple[str, ...], windows: Sequence[Window], parts: frozenset[str], loops: frozenset[str], pairs: bool,
                 caps: Mapping[str, int]) -> tuple[dict[str, Tiles], Array]:
@@ -246,10 +276,12 @@ class Grid:
             r: (fine[r].low.reshape(_axis(a, len(base))), fine[r].high.reshape(_axis(a, len(base)))) for a, r in enumerate(base)}
         touches = Touches(tuple(windows), base, fine, self.extents(), self.data, self.case, caps,
                           {r: tuple(p for p in self.parts_of(r) if p in parts) for r in tied if r in base},
-                          frozenset(r for r in tied if r in base and parts.issuperset(self.parts_of(r))), self._digit)
+                          frozenset(r for r in tied if r in base and parts.issuperset(self.parts_of(r))),
+                          {r: self._told(r, parts.union(*(w.parts for w in windows)), loops, fine[r], True) for r in tied
+                           if r in base} if pairs else {}, self._digit)
         stretched: list[tuple[Halo, Array, Array]] = []
         for halo in own:
-            low, length = self._halo(halo, boxes, halo.rank in tied)
+            low, length = self._halo(halo, boxes, halo.rank in tied, any(t.order is not None for t in fine.values()))
             if halo.rank in tied:
                 stretched.append((halo, low, length))
                 result = result * (length > 0)
@@ -263,15 +295,22 @@ class Grid:
             total = total + held * (lane_points(touches, here, chunk) if pairs else touches.count(here, chunk))
         return fine, result * total
 
-    def _halo(self, halo: Halo, boxes: Mapping[str, tuple[Array, Array]], tied: bool) -> tuple[Array, Array]:
+    def _halo(self, halo: Halo, boxes: Mapping[str, tuple[Array, Array]], tied: bool,
+              scattered: bool) -> tuple[Array, Array]:
         """The first coordinate of a halo in each tile, and how many there are."""
         import numpy as np
         extents = self.extents()
+        if scattered:
+            raise LookupError(f"tiles of {halo.rank}, which is recomputed, that are no intervals")
         gaps = has_gaps(halo.index, boxes, extents)
         if gaps is None and not contiguous(halo.index, boxes, extents) or gaps and tied:
             raise LookupError(f"a window with gaps along {halo.rank}, which is recomputed")
         low, _ = span(halo.index, boxes, extents)
-        return np.maximum(low, 0), np.asarray(touched(halo.index, boxes, extents, extents[halo.of]), np.int64)
+        length = np.asarray(touched(halo.index, boxes, extents, extents[halo.of]), np.int64)
+        for index, of in halo.behind:
+            # Where its reader has nothing, there is nothing to make.
+            length = length * (touched(index, boxes, extents, extents[of]) > 0)
+        return np.maximum(low, 0), length
 
     def _along(self, halo: Halo, parts: frozenset[str], loops: frozenset[str], length: Array, pairs: bool) -> Array:
         import numpy as np
@@ -314,7 +353,7 @@ class Grid:
         for part, pes in told:
             digit = self._digit(rank, part)
             key = key * (int(digit.max()) + 1) + (digit % pes if pes else digit)
-        owner = np.repeat(np.arange(len(tiles.low)), tiles.length)
+        owner = tiles.owner(np.arange(extent))
         found = np.unique(np.stack([owner, key]), axis=1)
         return np.bincount(found[0], minlength=len(tiles.low))
 

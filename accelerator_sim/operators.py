@@ -55,10 +55,15 @@ def counted(cascade: Cascade, einsum: Einsum) -> tuple[Mapping[str, int], bool]:
     return counts, sums and isinstance(einsum.body, Call) and einsum.body.op == "mul"
 
 
+def own_operators(cascade: Cascade) -> Mapping[str, tuple[str, ...]]:
+    """Returns what the operators that a cascade defines for itself are composed of: a pair of a scan, a complex product."""
+    return {o.name: tuple(call.op for body in o.bodies for call in counted_calls(body)) for o in cascade.operators}
+
+
 def per_point(counts: Mapping[str, int], sums_product: bool, available: Mapping[str, object], place: str,
-              unit: str) -> dict[str, int]:
+              unit: str, own: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     """Returns how many of each operator a unit performs at one point: a product and its sum fused where it can, an operator
-    that it lacks composed of others.
+    that it lacks composed of others; ``own`` are operators of the cascade, by what they are composed of.
 
     Raises: DesignError where the unit lacks an operator, and what it could be composed of.
     """
@@ -70,15 +75,16 @@ def per_point(counts: Mapping[str, int], sums_product: bool, available: Mapping[
     found: dict[str, int] = {}
     for name, number in made.items():
         if number:
-            _perform(name, number, available, found, f"{place}: {unit}", name)
+            _perform(name, number, available, found, f"{place}: {unit}", name, {**COMPOSED, **own})
     return found
 
 
-def _perform(name: str, number: int, available: Mapping[str, object], found: dict[str, int], place: str, wanted: str) -> None:
+def _perform(name: str, number: int, available: Mapping[str, object], found: dict[str, int], place: str, wanted: str,
+             composed: Mapping[str, tuple[str, ...]]) -> None:
     if name in available:
         found[name] = found.get(name, 0) + number
         return
-    if name not in COMPOSED:
+    if name not in composed:
         raise DesignError(f"{place} has no such operator, got {wanted!r}; {suggest(wanted, available)}")
-    for part in COMPOSED[name]:
-        _perform(part, number, available, found, place, wanted)
+    for part in composed[name]:
+        _perform(part, number, available, found, place, wanted, composed)

@@ -14,7 +14,7 @@ from accelerator_sim.design import Binding, Design, Size, Stage
 from accelerator_sim.divisors import largest_divisor
 from accelerator_sim.frame import EinsumFrame, Frame, Operand, make_frame
 from accelerator_sim.machine import BITS_PER_BYTE, ComputeUnit, Machine
-from accelerator_sim.operators import per_point
+from accelerator_sim.operators import own_operators, per_point
 from accelerator_sim.quantities import Quantity, ceil_div, chosen, everywhere, is_array, larger, smaller
 from accelerator_sim.residency import depth_of
 from accelerator_sim.space import Space
@@ -342,7 +342,7 @@ def _works(frame: Frame, machine: Machine, spaces: tuple[Space, ...], shape: Sha
             spread = {part: _pes(unit, sides) for part, sides in named.items() if part in einsum.parts}
             others = {op: machine.units[u] for op, u in binding.elsewhere.get(name, {}).items()}
             operators = per_point(einsum.operators, einsum.sums_product, {**unit.cycles, **others},
-                                  f"design {design.id!r}: Einsum {name!r}", unit.name)
+                                  f"design {design.id!r}: Einsum {name!r}", unit.name, own_operators(frame.cascade))
             walk = Walk(name, space, einsum.parts, einsum.loops, spread, _ties(einsum, nest, binding, frames), einsum.leaves, einsum.halos,
                         shape.data, shape.case)
             own.append(Work(einsum, nest, binding, unit, walk, operators, others))

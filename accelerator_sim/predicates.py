@@ -40,7 +40,7 @@ class Predicates:
             for axis, rank in enumerate(self.ranks):
                 held = held * np.asarray(weights[rank]).reshape([-1 if a == axis else 1 for a in range(len(self.ranks))])
             return np.sum(held).item()
-        found = self._intervals()
+        found = self._intervals(tiles)
         if found is None:
             return math.prod(int(np.sum(weights[r])) for r in self.ranks)
         first, last, owner = self._spans(found, tiles)
@@ -63,7 +63,7 @@ class Predicates:
             raise LookupError(f"{math.prod(shape)} tiles that predicates and windows tie")
         if self._chances():
             return self._likely(tiles, shape)
-        found = self._intervals()
+        found = self._intervals(tiles)
         if found is None:
             return np.ones(shape, bool)
         first, last, owner = self._spans(found, tiles)
@@ -79,7 +79,7 @@ class Predicates:
     def points(self) -> Any:
         """Returns how many points are left."""
         import numpy as np
-        ones = {r: Tiles(np.arange(self.extents[r]), np.ones(self.extents[r], np.int64), 1) for r in self.ranks}
+        ones = {r: Tiles(np.arange(self.extents[r]), np.ones(self.extents[r], np.int64)) for r in self.ranks}
         if not self._chances():
             return self.sum(ones, {r: t.length for r, t in ones.items()})
         share = math.prod(chance for _, chance in self._chances())
@@ -95,7 +95,7 @@ class Predicates:
     def _known(self) -> list[Expr]:
         return [c for c in self.conditions if self.data.knows(c)]
 
-    def _intervals(self) -> _Intervals | None:
+    def _intervals(self, tiles: Mapping[str, Tiles]) -> _Intervals | None:
         """The intervals of one rank at each point of the others; None where nothing is known, or there are too many points."""
         import numpy as np
         known = self._known()
@@ -103,7 +103,7 @@ class Predicates:
             return None
         best: str | None = None
         for rank in sorted(self.ranks, key=lambda r: -self.extents[r]):
-            if all(rank not in coords(c) or _bounds(c, rank, self.extents, self.data) is not None for c in known):
+            if tiles[rank].order is None and all(rank not in coords(c) or _bounds(c, rank, self.extents, self.data) is not None for c in known):
                 best = rank
                 break
         inner = best if best is not None else max(self.ranks, key=lambda r: self.extents[r])
@@ -154,12 +154,11 @@ class Predicates:
         """The first and the last tile of each interval, and the number of the outer tile that it is of."""
         import numpy as np
         inner = tiles[found.inner]
-        first: Array = np.searchsorted(inner.low, found.low, "right") - 1
-        last = np.searchsorted(inner.low, found.high, "right") - 1
+        first, last = inner.owner(found.low), inner.owner(found.high)
         shape = tuple(self.extents[r] for r in found.others)
         owner = np.zeros(len(found.low), np.int64)
         for rank, coordinate in zip(found.others, np.unravel_index(found.number, shape) if shape else (), strict=True):
-            owner = owner * len(tiles[rank].low) + np.searchsorted(tiles[rank].low, coordinate, "right") - 1
+            owner = owner * len(tiles[rank].low) + tiles[rank].owner(coordinate)
         return first, last, owner
 
     def _likely(self, tiles: Mapping[str, Tiles], shape: tuple[int, ...]) -> Array:
@@ -175,7 +174,7 @@ class Predicates:
             held = held & (np.asarray(valued(condition, points, self.extents, self.data)) != 0)
         tile = np.zeros(extents, np.int64)
         for rank, coordinate in zip(self.ranks, grid, strict=True):
-            tile = tile * len(tiles[rank].low) + np.searchsorted(tiles[rank].low, coordinate, "right") - 1
+            tile = tile * len(tiles[rank].low) + tiles[rank].owner(coordinate)
         chances = self._chances()
         if len(chances) > 1:
             raise LookupError(f"{len(chances)} masks by their densities on the same ranks")

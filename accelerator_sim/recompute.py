@@ -26,13 +26,15 @@ class Halo:
     """A rank of a maker, as long in each tile as what its readers' ``index`` touches there.
 
     ``index`` is over whole ranks of the readers, of which ``loops`` are outside of the tile; ``of`` is the rank of the cascade
-    whose extent bounds it. The maker goes through what is touched from its least coordinate on.
+    whose extent bounds it. The maker goes through what is touched from its least coordinate on. ``behind`` are the windows of
+    readers that are made again themselves.
     """
 
     rank: str
     index: Expr
     of: str
     loops: frozenset[str]
+    behind: tuple[tuple[Expr, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def made_again(cascade: Cascade, design: Design, number: int, einsum: Einsum, re
             raise DesignError(f"{place}: it is read through an index that depends on data, got {_shown(indices)}; keep it")
         name = f"{einsum.name}.{own}"
         renamed[own], aliases[name] = name, own
-        halos.append(Halo(name, _unhaloed(index, readers), own, frozenset(loops)))
+        halos.append(Halo(name, _unhaloed(index, readers), own, frozenset(loops), _behind(index, readers)))
     if len(set(renamed.values())) < len(renamed):
         raise DesignError(f"{place}: it is read along a diagonal, got {_shown(indices)}; keep it")
     for rank in einsum.reduced_ranks:
@@ -131,6 +133,11 @@ def _unhaloed(index: Expr, readers: Sequence[EinsumFrame]) -> Expr:
             return Call("clamp", (halo.index, Num(0.0), Call("sub", (Extent(halo.of.upper()), Num(1.0)))))
         return node
     return transform(index, placed)
+
+
+def _behind(index: Expr, readers: Sequence[EinsumFrame]) -> tuple[tuple[Expr, str], ...]:
+    inner = {h.rank: h for f in readers for h in f.halos}
+    return tuple(dict.fromkeys(found for r in coords(index) if r in inner for found in (*inner[r].behind, (inner[r].index, inner[r].of))))
 
 
 def _renamed(einsum: Einsum, renamed: Mapping[str, str]) -> Einsum:

@@ -26,23 +26,37 @@ MOST_BOXES = 1 << 26
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """The tiles of one rank: first coordinates ``low`` and lengths. ``uniform`` is their common length, but for the last,
-    where the tiles follow one another."""
+    """The tiles of one rank: first coordinates ``low`` and lengths. Where tiles are no intervals (PEs along an outer part, a loop
+    over an inner one), ``order`` lists the coordinates tile by tile, and ``low`` are places in it."""
 
     low: Array
     length: Array
-    uniform: int | None
+    order: Array | None = None
 
     @property
     def high(self) -> Array:
-        """The last coordinate of each."""
+        """The last coordinate of each, or its place."""
         return self.low + self.length - 1
+
+    @property
+    def first(self) -> Array:
+        """One coordinate of each."""
+        return self.low if self.order is None else self.order[self.low]
+
+    def owner(self, coordinate: Array) -> Array:
+        """Returns the number of the tile that each coordinate is of."""
+        import numpy as np
+        if self.order is None:
+            return np.searchsorted(self.low, coordinate, "right") - 1
+        table = np.empty(len(self.order), np.int64)
+        table[self.order] = np.repeat(np.arange(len(self.low)), self.length)
+        return table[coordinate]
 
 
 def whole(extent: int) -> Tiles:
     """Returns the one tile that is the whole rank."""
     import numpy as np
-    return Tiles(np.zeros(1, np.int64), np.full(1, extent, np.int64), extent)
+    return Tiles(np.zeros(1, np.int64), np.full(1, extent, np.int64))
 
 
 def split(tiles: Tiles, size: int) -> Tiles:
@@ -52,14 +66,23 @@ def split(tiles: Tiles, size: int) -> Tiles:
     owner = np.repeat(np.arange(len(tiles.low)), pieces)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     length = np.minimum(size, tiles.length[owner] - number * size)
-    uniform = size if tiles.uniform is not None and (tiles.uniform % size == 0 or len(tiles.low) == 1) else None
-    return Tiles(tiles.low[owner] + number * size, length, uniform)
+    return Tiles(tiles.low[owner] + number * size, length)
+
+
+def sorted_by(key: Array) -> Tiles:
+    """Returns the tiles of coordinates that have the same key each."""
+    import numpy as np
+    order = np.argsort(key, kind="stable")
+    _, low, length = np.unique(key[order], return_index=True, return_counts=True)
+    return Tiles(low, length, None if np.array_equal(order, np.arange(len(key))) else order)
 
 
 def gathered(values: Array, fine: Tiles, coarse: Tiles) -> Array:
     """Returns the sums of values of fine tiles over the coarse tiles that they lie in."""
     import numpy as np
-    return np.add.reduceat(values, np.searchsorted(fine.low, coarse.low))
+    found = np.zeros(len(coarse.low), np.asarray(values).dtype)
+    np.add.at(found, coarse.owner(fine.first), values)
+    return found
 
 
 def span(expr: Expr, boxes: Mapping[str, tuple[Array, Array]], extents: Mapping[str, int]) -> tuple[Array, Array]:

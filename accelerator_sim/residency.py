@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Use:
     """An Einsum that makes a kept tensor or reads it from the memory: ``walked`` are the parts that change its tile, of an
     iterative tensor without the rank that it iterates over; ``above`` its loops outside of the tile; ``indices`` say which
-    element, whatever the generation of a tensor that is iterated here."""
+    element, whatever the generation of a tensor that is iterated here; ``windowed`` are parts that its windows mention."""
 
     einsum: str
     makes: bool
@@ -29,10 +29,15 @@ class _Use:
     above: tuple[str, ...]
     access: Access
     indices: tuple[Expr | None, ...]
+    windowed: frozenset[str]
 
     @property
     def returns(self) -> str | None:
-        """A loop for which the tile comes back: over another rank, with a loop further in that changes the tile."""
+        """A loop for which the tile comes back: over another rank, with a loop further in that changes the tile; or one over
+        a rank that is scattered, which may meet the same places again."""
+        again = next((x for x in self.above if self.makes and x in self.windowed), None)
+        if again is not None:
+            return again
         last = max((i for i, x in enumerate(self.above) if x in self.walked), default=0)
         return next((x for x in self.above[:last] if x not in self.walked), None)
 
@@ -88,10 +93,17 @@ def check_kept(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], 
             raise DesignError(f"{place} is given up before its last use, got it kept at loop {kept.at!r} inside of {use.returns!r}, in "
                               f"each round of which {use.einsum} needs it; keep it at a loop outside of {use.returns!r}")
     for first_use, use in pairwise(sorted(uses, key=lambda u: sorted(u.walked))):
-        if first_use.walked == use.walked and first_use.indices != use.indices and (
-                use.walked & around or not (_plain(first_use) and _plain(use))):
+        plain = _plain(first_use) and _plain(use)
+        if first_use.indices != use.indices and (
+                first_use.walked == use.walked and (use.walked & around or not plain)
+                or not plain and maker != number and not use.makes and not first_use.makes):
             raise DesignError(f"{place} would hold places at a distance, got {_shown(first_use)} and {_shown(use)}; keep it in no memory "
                               f"of this nest, or read it in nests of their own")
+    beyond = next((u for u in uses if maker == number and kept.tensor not in again and not u.makes and not _plain(u)
+                   and u.windowed & around), None)
+    if beyond is not None:
+        raise DesignError(f"{place} is read beyond its borders, got {_shown(beyond)} inside of loop {kept.at!r}; recompute "
+                          f"{kept.tensor} in this nest, or keep it at a loop outside of {', '.join(sorted(beyond.windowed & around))}")
     _check_rounds(design, frames, number, kept, uses, place)
     reads = sorted((u for u in uses if not u.makes), key=lambda u: len(u.above))
     for few, many in pairwise(reads):
@@ -127,6 +139,7 @@ def _precedes(frames: Sequence[EinsumFrame], frame: EinsumFrame, loop: str) -> b
 
 
 def _uses(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:
+    from accelerator_sim.frame import folded
     nest, forward = design.nest(number), design.bindings[number].forward.get(kept.tensor, ())
     iteration = structure(cascade).iterative.get(kept.tensor)
     here = {o.tensor for f in frames for o in f.results}
@@ -136,8 +149,9 @@ def _uses(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], numbe
         made = zip(frame.einsum.outputs, frame.results, strict=True)
         for makes, (access, operand) in (*((True, m) for m in made), *((False, r) for r in frame.reads())):
             if operand.tensor == kept.tensor and (makes or name not in forward):
-                indices = tuple(None if n == slot else index for n, index in enumerate(access.indices))
-                yield _Use(name, makes, _walked(operand), frame.above(nest, kept.at), access, indices)
+                indices = tuple(None if n == slot else folded(index) for n, index in enumerate(access.indices))
+                windowed = frozenset(p for w in operand.windows for p in w.parts)
+                yield _Use(name, makes, _walked(operand), frame.above(nest, kept.at), access, indices, windowed)
 
 
 def _plain(use: _Use) -> bool:

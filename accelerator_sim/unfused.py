@@ -15,7 +15,7 @@ from math import prod
 from accelerator_sim.design import OVERFLOW, Binding, Design, Kept, Schedule, Size, Stage
 from accelerator_sim.frame import folded, leaves
 from accelerator_sim.machine import ComputeUnit, Machine
-from accelerator_sim.operators import FUSED, counted, per_point
+from accelerator_sim.operators import FUSED, counted, own_operators, per_point
 from accelerator_sim.plan import Shape
 from einsum_cascades.dependencies import Loop
 from einsum_cascades.errors import DesignError
@@ -40,7 +40,7 @@ def unfused_design(cascade: Cascade, machine: Machine, shape: Shape) -> Design:
     # Of a part that is cut again, its own parts have the sizes.
     sizes = {part: Size(extents[part]) for rank in found.composites for part in leaves(rank, found.composites)[1:]}
     # A rank that some Einsums walk whole and others in tiles is walked in the same tiles by all.
-    partitions = {name: parts for name, parts in found.composites.items() if name in found.ranks}
+    partitions = {name: leaves(name, found.composites) for name in found.composites if name in found.ranks}
     nests, bindings, stages = [], [], []
     for number, (loops, einsums) in enumerate(_groups(found.schedule, frozenset(cascade.inits))):
         placed = {e.name: _placed(cascade, e, machine, extents, _parts(e, partitions)) for e in einsums}
@@ -103,7 +103,7 @@ def _placed(cascade: Cascade, einsum: Einsum, machine: Machine, extents: Mapping
         # A unit composes no operator that another one has; multiply-adds are fused only where the unit itself has them.
         others = {op: u for u in machine.units.values() for op in u.cycles if op not in unit.cycles and op != FUSED}
         try:
-            operators = per_point(counts, sums_product, {**others, **unit.cycles}, place, unit.name)
+            operators = per_point(counts, sums_product, {**others, **unit.cycles}, place, unit.name, own_operators(cascade))
         except DesignError as error:
             missing = error
             continue

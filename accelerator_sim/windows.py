@@ -33,7 +33,7 @@ class Window:
 @dataclass(frozen=True, eq=False)
 class Touches:
     """The windows of an operand over ``ranks``, in tiles. ``parts`` are its plain parts of the same ranks, of
-    those in ``walked`` all; ``digit`` gives a part's digit at each coordinate of a rank; ``caps`` bounds the coordinates of which a gather makes use."""
+    those in ``walked`` all; ``lanes`` are the PEs in each tile, by rank; ``digit`` gives a part's digit at each coordinate of a rank; ``caps`` bounds the coordinates of which a gather makes use."""
 
     windows: tuple[Window, ...]
     ranks: tuple[str, ...]
@@ -44,6 +44,7 @@ class Touches:
     caps: Mapping[str, int]
     parts: Mapping[str, tuple[str, ...]]
     walked: frozenset[str]
+    lanes: Mapping[str, Array]
     digit: Callable[[str, str], Array]
 
     def count(self, boxes: Boxes, chunk: Boxes) -> Array:
@@ -88,6 +89,8 @@ class Touches:
         return self._tried(windows, ranks, shared)
 
     def _closed(self, window: Window, boxes: Boxes) -> Array | None:
+        if any(r in self.tiles and self.tiles[r].order is not None for r in coords(window.index)):
+            return None
         try:
             gaps = has_gaps(window.index, boxes, self.extents)
             if gaps is None and not contiguous(window.index, boxes, self.extents):
@@ -131,7 +134,7 @@ class Touches:
         points = dict(zip(ranks, grid, strict=True))
         tile, key, inside = np.zeros(extents, np.int64), np.zeros(extents, np.int64), np.ones(extents, bool)
         for rank in ranks:
-            tile = tile * len(self.tiles[rank].low) + np.searchsorted(self.tiles[rank].low, points[rank], "right") - 1
+            tile = tile * len(self.tiles[rank].low) + self.tiles[rank].owner(points[rank])
         for window in windows:
             place = np.broadcast_to(np.asarray(valued(window.index, points, self.extents, self.data)).astype(np.int64), extents)
             size = self.size(window)
@@ -156,16 +159,22 @@ def lane_points(touches: Touches, boxes: Boxes, chunk: Boxes) -> Array:
     ranks = [r for r in touches.ranks if any(r in coords(w.index) for w in touches.windows)]
     if all(_sure(touches, w, boxes) for w in touches.windows):
         result: Array = 1
-        for rank in (*ranks, *(r for r in chunk if any(r in coords(w.index) for w in touches.windows))):
+        for rank in (r for r in chunk if any(r in coords(w.index) for w in touches.windows)):
             result = result * (boxes[rank][1] - boxes[rank][0] + 1)
+        for rank in ranks:
+            axis = touches.ranks.index(rank)
+            result = result * touches.lanes[rank].reshape([-1 if a == axis else 1 for a in range(len(touches.ranks))])
         return result
+    if any(np.any(touches.lanes[r] != touches.tiles[r].length) for r in ranks):
+        raise LookupError("a window over a part of a rank that leaves its tensor")
     size = math.prod(touches.extents[r] for r in ranks) * max((int(np.size(low)) for low, _ in chunk.values()), default=1)
     if size > MOST_BOXES:
         raise LookupError(f"a window that leaves its tensor at {size} points")
     axes = len(touches.ranks)
     points: dict[str, Array] = {}
     for rank in ranks:
-        points[rank] = np.arange(touches.extents[rank]).reshape([-1 if r == rank else 1 for r in touches.ranks])
+        order = touches.tiles[rank].order
+        points[rank] = (np.arange(touches.extents[rank]) if order is None else order).reshape([-1 if r == rank else 1 for r in touches.ranks])
     for rank, (low, _) in chunk.items():
         # A halo's first coordinate follows the tiles of other ranks.
         points[rank] = low
@@ -190,8 +199,11 @@ def _sure(touches: Touches, window: Window, boxes: Boxes) -> bool:
     if not touches.data.knows(window.index):
         return True
     size = touches.size(window)
+    # Tiles that are no intervals may be anywhere.
+    around = {r: (np.zeros(1, np.int64), np.full(1, touches.extents[r] - 1)) if r in touches.tiles and touches.tiles[r].order is not None
+              else box for r, box in boxes.items()}
     try:
-        low, high = span(window.index, boxes, touches.extents)
+        low, high = span(window.index, around, touches.extents)
     except LookupError:
         return False
     return bool(np.all(low >= 0)) and (size is None or bool(np.all(high < size)))

@@ -6,9 +6,10 @@ up too early, or order loops as it does not count them, and are to be refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
+from typing import Any
 
 from accelerator_sim.design import Binding, Design, Kept, Schedule, Size, Stage
 from accelerator_sim.machine import Machine
@@ -16,6 +17,7 @@ from einsum_cascades.ir import Cascade, Einsum, accesses
 from einsum_cascades.mapping import CascadeMapping, Nest
 from einsum_cascades.notation import parse
 from tests.accelerator_sim.small import small_machine
+from tests.accelerator_sim.traced_points import reads_of
 
 UNITS = {"array_2d": ("rows", "cols"), "array_1d": ("lanes",)}
 MEMORIES = ("global_buffer", "inner_buffer")
@@ -24,7 +26,7 @@ MEMORIES = ("global_buffer", "inner_buffer")
 
 @dataclass(frozen=True)
 class Case:
-    """A cascade under a design on a machine, at a shape; ``sizes`` are those of the design."""
+    """A cascade under a design on a machine, at a shape; ``sizes`` are those of the design, ``data`` values of integer tensors."""
 
     text: str
     cascade: Cascade
@@ -33,25 +35,32 @@ class Case:
     extents: dict[str, int]
     instances: dict[str, int]
     sizes: dict[str, int]
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def random_case(random: Random) -> Case:
     """Returns a random case."""
-    text = random_cascade(random)
+    return case_of(random, random_cascade(random))
+
+
+def case_of(random: Random, text: str) -> Case:
+    """Returns a case of a cascade with a random design and shape."""
     cascade = parse(text)
     ranks = sorted({r for e in cascade.einsums for r in e.ranks})
     split = "M0" in text
-    extents = {r: random.randint(1, 7) for r in ranks if not split or r not in ("m1", "m0")}
+    extents = {r: random.randint(1, 7) for r in ranks if not split or r not in ("m1", "m0", "m")}
     sizes: dict[str, int] = {}
     if split:
         extents["m"], sizes["m0"] = random.randint(1, 7), random.randint(1, 4)
     partitions: dict[str, tuple[str, ...]] = {}
     for rank in ranks:
-        count = random.choice((1, 1, 2, 2, 3)) if not split or rank != "m0" else 1
+        count = random.choice((1, 1, 2, 2, 3)) if not split or rank not in ("m0", "m") else 1
         if count > 1:
             partitions[rank] = tuple(f"{rank}{'zyx'[n]}" for n in range(count))
             sizes |= {part: random.randint(1, 4) for part in partitions[rank][1:]}
-    builder = _Builder(random, cascade, CascadeMapping((), MappingProxyType(partitions), random.choice(((), ("b",)))))
+    if split and any("m" in e.ranks for e in cascade.einsums):
+        partitions["m"] = (*partitions.get("m1", ("m1",)), "m0")
+    builder = Builder(random, cascade, CascadeMapping((), MappingProxyType(partitions), random.choice(((), ("b",)))))
     machine = small_machine(random.randint(1, 4), random.randint(1, 4), random.randint(1, 4),
                             inner_buffer={"bytes": 1 << 20})
     design = builder.design({p: Size(n) for p, n in sizes.items()})
@@ -111,7 +120,7 @@ def _access(name: str, ranks: tuple[str, ...], made: dict[str, tuple[str, ...]])
 
 
 @dataclass
-class _Builder:
+class Builder:
     random: Random
     cascade: Cascade
     mapping: CascadeMapping
@@ -123,7 +132,7 @@ class _Builder:
         made = [self.nest(group, way) for group in groups]
         nests, bindings = tuple(n for n, _ in made), tuple(b for _, b in made)
         if way == "nests":
-            off_chip = frozenset(e.name for e in einsums if self.random.random() < 0.3 and e is not einsums[-1])
+            off_chip = frozenset(o.tensor for e in einsums for o in e.outputs if self.random.random() < 0.3 and e is not einsums[-1])
             stages: tuple[Stage, ...] = (Stage("all", tuple(range(len(nests))), Schedule(), off_chip),)
         else:
             stages = tuple(Stage(f"s{n}", (n,), Schedule()) for n in range(len(nests)))
@@ -145,16 +154,17 @@ class _Builder:
             random.shuffle(can)
             spread[e.name] = dict(zip(can, random.sample(UNITS[unit[e.name]], random.randint(0, len(UNITS[unit[e.name]]))),
                                       strict=False))
-        tensors = {name for e in einsums for name in (e.name, *(a.tensor for a in accesses(e.body)))}
+        tensors = {a.tensor for e in einsums for a in (*e.outputs, *reads_of(e))}
+        made = {o.tensor for e in self.cascade.einsums for o in e.outputs}
         own = inner[einsums[0].name] if len(einsums) == 1 else ()
         kept: dict[str, list[Kept]] = {memory: [] for memory in MEMORIES}
         for tensor in sorted(tensors):
-            passed = tensor.startswith(("T", "R", "S", "L")) and way != "stages"
+            passed = tensor in made and way != "stages"
             # A tile that passes from nest to nest needs the same loops in both.
             loops = () if passed and way == "nests" and random.random() < 0.8 else (*shared, *own)
             self.keep(kept, tensor, loops, must=passed)
-        forward = {e.name: tuple(r.name for r in einsums if e.name in {a.tensor for a in accesses(r.body)} and r is not e
-                                 and random.random() < 0.3) for e in einsums}
+        forward = {o.tensor: tuple(r.name for r in einsums if o.tensor in {a.tensor for b in r.bodies for a in accesses(b)} and r is not e
+                                   and random.random() < 0.3) for e in einsums for o in e.outputs}
         nest = Nest(tuple(e.name for e in einsums), shared, inner, {e.name: tuple(spread[e.name]) for e in einsums})
         return nest, Binding(unit, spread, {m: tuple(k) for m, k in kept.items()}, forward)
 

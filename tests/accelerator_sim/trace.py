@@ -3,28 +3,23 @@
 An oracle for the simulator's action counts that shares nothing with them but their inputs: nothing here multiplies the
 lengths of loops. A register tile is the set of elements that the PEs touch in one step of the loops; a memory's tile is
 the set that is touched inside one iteration of the loop at which it is kept. When the next step or iteration needs nothing
-else, it is reused; otherwise its own is fetched. Coordinates beyond an extent do not exist, and steps and PEs without any
-do nothing.
+else, it is reused; otherwise its own is fetched. Where predicates, windows or recomputing tie ranks, a tile is that of an
+iteration of the loops down to the innermost that changes it, and is fetched in each that is not empty. Coordinates beyond an
+extent do not exist, and steps and PEs without any do nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 
 from accelerator_sim.design import Design, Kept, Stage
 from accelerator_sim.machine import ComputeUnit, Machine
 from einsum_cascades.ir import Access, Call, Cascade, Einsum, accesses, walk
 from einsum_cascades.structure import structure
-from tests.accelerator_sim.traced_ranks import Ranks
-
-Element = tuple[object, ...]
-"""A tensor's name, its instance, its indices."""
-
-Lane = tuple[int, ...]
-"""Where a PE stands along the parts that are spread over its unit."""
+from tests.accelerator_sim.traced_points import Element, Lane, Points, reads_of
+from tests.accelerator_sim.traced_ranks import Ranks, Values
 
 
 class LostError(Exception):
@@ -71,19 +66,20 @@ class Trace:
 
 
 def trace(cascade: Cascade, design: Design, machine: Machine, extents: Mapping[str, int], instances: Mapping[str, int],
-          sizes: Mapping[str, int]) -> dict[str, Trace]:
-    """Returns what moves in each stage; ``sizes`` are those of all parts but the outermost of each rank.
+          sizes: Mapping[str, int], data: Mapping[str, Values] | None = None) -> dict[str, Trace]:
+    """Returns what moves in each stage; ``sizes`` are those of all parts but the outermost of each rank, ``data`` the values of
+    index tensors and of what predicates read.
 
     Raises: LostError where the design gives a value up that it needs later.
     """
-    ranks = Ranks(cascade, design, extents, instances, sizes)
+    ranks = Ranks(cascade, design, extents, instances, sizes, data or {})
     return {stage.name: _Stage(cascade, design, machine, ranks, stage).traced() for stage in design.stages}
 
 
 @dataclass(frozen=True)
 class _Touch:
     """A step of an Einsum touches elements of a tensor: ``when`` it is in the order of the nest, ``chunk`` where its own
-    loops are."""
+    loops are, of which the first ``down`` count where ranks are ``tied``. An ``idle`` step is skipped."""
 
     when: tuple[int, ...]
     order: int
@@ -91,20 +87,24 @@ class _Touch:
     tensor: str
     elements: frozenset[Element]
     writes: bool
+    tied: bool
+    walked: frozenset[str]
+    idle: bool
 
 
 class _Stage:
     def __init__(self, cascade: Cascade, design: Design, machine: Machine, ranks: Ranks, stage: Stage) -> None:
         self.cascade, self.design, self.machine, self.ranks, self.stage = cascade, design, machine, ranks, stage
         self.einsums = {e.name: e for e in cascade.einsums}
-        self.made = {name for n in stage.nests for name in design.nest(n).einsums}
+        self.made = {o.tensor for n in stage.nests for name in design.nest(n).runs for o in self.einsums[name].outputs}
+        self.again = {o.tensor for n in stage.nests for name in design.nest(n).recompute for o in self.einsums[name].outputs}
         self.outermost = next(iter(machine.memories))
         self.found = Trace()
 
     def traced(self) -> Trace:
         nests = [_Nest(self, number) for number in self.stage.nests]
         for nest in nests:
-            for name in nest.nest.einsums:
+            for name in nest.nest.runs:
                 nest.run(self.einsums[name])
             nest.tiles()
         for nest in nests:
@@ -116,11 +116,13 @@ class _Stage:
 
     def crosses(self, tensor: str) -> bool:
         """Whether a tensor comes from or goes to the outermost memory."""
+        if tensor in self.again:
+            return False
         if tensor not in self.made or tensor in self.stage.off_chip or tensor in structure(self.cascade).outputs:
             return True
-        elsewhere = [name for s in self.design.stages if s is not self.stage for n in s.nests
-                     for name in self.design.nest(n).einsums]
-        return any(a.tensor == tensor for name in elsewhere for a in _reads(self.einsums[name]))
+        elsewhere = [(name, self.design.nest(n)) for s in self.design.stages if s is not self.stage for n in s.nests
+                     for name in self.design.nest(n).runs]
+        return any(a.tensor == tensor and tensor not in nest.recompute for name, nest in elsewhere for a in reads_of(self.einsums[name]))
 
     def overflow(self, memory: str, number: int, mine: Kept) -> float:
         """The share of a tile that the other rooms of the stage leave no place for; what is in place shares a room."""
@@ -137,7 +139,7 @@ class _Stage:
         return float(max(0, size - left) / size)
 
     def unit(self, einsum: str) -> ComputeUnit:
-        number = next(n for n in self.stage.nests if einsum in self.design.nest(n).einsums)
+        number = next(n for n in self.stage.nests if einsum in self.design.nest(n).runs)
         return self.machine.units[self.design.bindings[number].unit[einsum]]
 
 
@@ -147,66 +149,56 @@ class _Nest:
         self.nest, self.binding = stage.design.nest(number), stage.design.bindings[number]
         self.found = Trace()
         self.touches: list[_Touch] = []
-        instances = stage.design.mapping.instances
-        self.shared = (*(i for i in instances if i not in self.nest.loops), *self.nest.loops)
-        self.made = set(self.nest.einsums)
+        self.points = Points(stage.cascade, stage.design, number, stage.ranks, {
+            name: stage.unit(name).dimensions for name in self.nest.runs})
+        self.shared = self.points.shared
+        self.made = {o.tensor for name in self.nest.runs for o in stage.einsums[name].outputs}
 
     # --- the compute side ---
 
     def run(self, einsum: Einsum) -> None:
         """Walks one Einsum from its first step to its last."""
         found, name, unit = self.stage.found, einsum.name, self.stage.unit(einsum.name)
-        operators = _operators(einsum, unit)
-        operands = {a: _Register(self.holder(name, a.tensor)) for a in _reads(einsum)}
-        result = _Result(self.home(name))
-        reads = writes = steps = points = 0
+        operators = _operators(self.stage.cascade, einsum, unit)
+        operands = {a: _Register(self.holder(name, a.tensor)) for a in reads_of(einsum)}
+        results = {o: _Result(self.home(o.tensor)) for o in einsum.outputs}
+        ties = self.points.ties(name)
+        reads = writes = steps = points = present = 0
         found.operations[name] = Counter()
-        for chunk, pes in self.steps(einsum):
+        for step in self.points.steps(name):
+            for access in (*operands, *results):
+                pairs = [(lane, e) for lane, point in step.pes if (e := self.points.element(access, point)) is not None]
+                self.touch(einsum, step.chunk, access, pairs, writes=access in results, idle=ties.skips and not step.held)
+            if ties.skips and not step.held:
+                continue
             steps += 1
-            points += len(pes)
-            for access, register in operands.items():
-                pairs = {(lane, self.element(access, digits)) for lane, digits in pes}
-                writes += register.step(pairs, self.found)
-                self.touch(einsum, chunk, pairs, writes=False)
-            made = [(lane, self.element(einsum.output, digits)) for lane, digits in pes]
-            writes += result.arrive(set(made), self.found)
-            self.touch(einsum, chunk, made, writes=True)
-            for lane, element in made:
-                reads += len(operands) + result.add(lane, element)
-                writes += 1
+            points += len(step.pes)
+            present += step.present
+            for _ in range(step.present):
                 found.operations[name].update(operators)
-        result.leave(self.found)
-        found.steps[name], found.points[name], found.registers[name] = steps, points, (reads, writes)
+            for access, register in operands.items():
+                taken = {(lane, e) for lane, point in step.pes if (e := self.points.element(access, point)) is not None}
+                writes += register.step(taken, self.key(name, access, step.chunk), self.found)
+                reads += len(step.pes)
+            for access, result in results.items():
+                made = [(lane, (*e, *step.anew)) for lane, point in step.pes if (e := self.points.element(access, point)) is not None]
+                writes += result.arrive(set(made), self.key(name, access, step.chunk), self.found)
+                for lane, element in made:
+                    reads += result.add(lane, element)
+                writes += len(step.pes)
+        for result in results.values():
+            result.leave(self.found)
+        found.steps[name], found.points[name], found.registers[name] = steps, present, (reads, writes)
         for access, register in operands.items():
             self.crossing(name, access.tensor, register)
 
-    def steps(self, einsum: Einsum) -> Iterator[tuple[dict[str, int], list[tuple[Lane, dict[str, int]]]]]:
-        """Yields each step: where the loops stand, and the PEs that have a point there, with its digits."""
-        loops = self.loops(einsum)
-        pes = self.spread(einsum)
-        for at in product(*(range(self.stage.ranks.chunks(x, pes.get(x, 1))) for x in loops)):
-            chunk = dict(zip(loops, at, strict=True))
-            points = []
-            for lane in product(*(range(n) for n in pes.values())):
-                digits = {x: i * pes.get(x, 1) for x, i in chunk.items()}
-                for part, offset in zip(pes, lane, strict=True):
-                    digits[part] += offset
-                if self.stage.ranks.exists(digits):
-                    points.append((lane, digits))
-            if points:
-                yield chunk, points
-
-    def loops(self, einsum: Einsum) -> tuple[str, ...]:
-        return self.stage.design.mapping.loops_of(self.nest, einsum)
-
-    def spread(self, einsum: Einsum) -> dict[str, int]:
-        sides = self.stage.unit(einsum.name).dimensions
-        loops = self.loops(einsum)
-        return {part: sides[side] for part, side in self.binding.spread[einsum.name].items() if part in loops}
-
-    def element(self, access: Access, digits: Mapping[str, int]) -> Element:
-        instance = tuple(digits[i] for i in self.stage.design.mapping.instances)
-        return (access.tensor, *instance, *(self.stage.ranks.value(i, digits) for i in access.indices))
+    def key(self, name: str, access: Access, chunk: Mapping[str, int]) -> tuple[int, ...] | None:
+        """Where the loops stand down to the innermost that changes what an access touches, where ranks are tied."""
+        if not self.points.tied(name, access):
+            return None
+        walked = self.points.walked(name, access)
+        last = max((i for i, x in enumerate(chunk) if x in walked and not self.points.single(name, x)), default=-1)
+        return tuple(chunk.values())[:last + 1]
 
     def places(self, tensor: str) -> list[str]:
         """The memories that a tensor lives in, outermost first."""
@@ -224,29 +216,33 @@ class _Nest:
 
     def crossing(self, einsum: str, tensor: str, register: _Register) -> None:
         receiver = self.stage.unit(einsum).name
-        if register.place is None and self.stage.unit(tensor).name != receiver:
+        maker = structure(self.stage.cascade).producers[tensor].name if register.place is None else ""
+        if register.place is None and self.stage.unit(maker).name != receiver:
             distinct = len({element for _, element in register.seen})
             self.stage.found.crossed.setdefault((tensor, receiver), (distinct, len(register.seen)))
 
     # --- the memories ---
 
-    def touch(self, einsum: Einsum, chunk: Mapping[str, int], pairs: Iterable[tuple[Lane, Element]], *,
-              writes: bool) -> None:
+    def touch(self, einsum: Einsum, chunk: Mapping[str, int], access: Access, pairs: Iterable[tuple[Lane, Element]], *,
+              writes: bool, idle: bool) -> None:
         elements = frozenset(element for _, element in pairs)
         rounds = {x: chunk[x] for x in self.shared if x in chunk}
         for loop in self.shared:
             if loop not in rounds:
                 rounds[loop] = 0 if self.precedes(einsum, loop) else self.last(loop, rounds)
         when = tuple(rounds[x] for x in self.shared)
-        tensor = str(next(iter(elements))[0])
-        self.touches.append(_Touch(when, self.nest.einsums.index(einsum.name), chunk, tensor, elements, writes))
+        # A loop that runs once changes nothing.
+        walked = frozenset(x for x in self.points.walked(einsum.name, access) if not self.points.single(einsum.name, x))
+        self.touches.append(_Touch(when, self.nest.runs.index(einsum.name), chunk, access.tensor, elements, writes,
+                                   self.points.tied(einsum.name, access), walked, idle))
 
     def precedes(self, einsum: Einsum, loop: str) -> bool:
         """Whether an Einsum that lacks a loop runs in its first round, because one that has the loop needs its result; it runs in
         the last one otherwise."""
-        readers = [self.stage.einsums[name] for name in self.nest.einsums if name != einsum.name
-                   and any(a.tensor == einsum.name for a in _reads(self.stage.einsums[name]))]
-        return any(loop in self.loops(reader) or self.precedes(reader, loop) for reader in readers)
+        made = {o.tensor for o in einsum.outputs}
+        readers = [self.stage.einsums[name] for name in self.nest.runs if name != einsum.name
+                   and any(a.tensor in made for a in reads_of(self.stage.einsums[name]))]
+        return any(loop in self.points.loops(reader.name) or self.precedes(reader, loop) for reader in readers)
 
     def last(self, loop: str, rounds: Mapping[str, int]) -> int:
         """The last round of a loop inside of rounds of others."""
@@ -272,33 +268,45 @@ class _Nest:
         beyond, made = self.outer(memory, tensor), tensor in self.made
         inner, outer = self.found.at(memory, tensor), Moves() if beyond is None else self.found.at(beyond, tensor)
         held: frozenset[Element] = frozenset()
+        before: object = None
         gone: set[Element] = set()
         written: set[Element] = set()
         most = 0
-        end: tuple[frozenset[Element], set[Element]] = frozenset(), set()
-        for tile, results in [*self.sequence(kept), end]:
+        end: tuple[object, frozenset[Element], set[Element]] = object(), frozenset(), set()
+        for key, tile, results in [*self.sequence(kept), end]:
             most = max(most, len(tile))
-            if not tile or not tile <= held:
+            if key is end[0] or not tile <= held or key is not None and key != before:
                 if beyond is not None:
                     inner.drains += len(written)
                     outer.writes += len(written)
                 gone |= held
-                again = len(tile & gone) if made or beyond is None else len(tile)
+                again = 0 if tensor in self.stage.again else len(tile & gone) if made or beyond is None else len(tile)
                 if again and beyond is None:
-                    raise LostError(f"{tensor} in {memory}")
+                    if not tile <= held:
+                        raise LostError(f"{tensor} in {memory}")
+                    again = 0
                 inner.fills += again
                 outer.reads += again
                 held, written = tile, set()
+            before = key
             written |= results
         self.stage.found.tiles[self.number, memory, tensor] = most
 
-    def sequence(self, kept: Kept) -> list[tuple[frozenset[Element], set[Element]]]:
+    def sequence(self, kept: Kept) -> list[tuple[object, frozenset[Element], set[Element]]]:
         """The tiles of a kept tensor in the order of the nest: what is touched in each round of the loop that it is kept at, and
-        what of it is written there. Of an iterative tensor one generation lives at a time: its tile has no slots."""
+        what of it is written there; with the iteration that it is of, where ranks are tied. Of an iterative tensor one generation
+        lives at a time: its tile has no slots."""
         iterative = structure(self.stage.cascade).iterative.get(kept.tensor)
         slot = None if iterative is None else 1 + len(self.stage.design.mapping.instances) + iterative.dimension
-        rounds: dict[tuple[int, ...], tuple[set[Element], set[Element]]] = {}
-        for touch in sorted((t for t in self.touches if t.tensor == kept.tensor), key=lambda t: (t.when, t.order)):
+        rounds: dict[tuple[int, ...], tuple[set[Element], set[Element], list[bool]]] = {}
+        mine = sorted((t for t in self.touches if t.tensor == kept.tensor), key=lambda t: (t.when, t.order))
+        tied = any(t.tied for t in mine)
+        down = 0
+        for touch in mine:
+            names = self.shared if kept.at is None or kept.at in self.shared else tuple(touch.chunk)
+            depth = 0 if kept.at is None else names.index(kept.at) + 1
+            down = max([down, *(i + 1 for i, x in enumerate(names[:depth]) if x in touch.walked)])
+        for touch in mine:
             if kept.at is None:
                 key: tuple[int, ...] = ()
             elif kept.at in self.shared:
@@ -306,11 +314,15 @@ class _Nest:
             else:
                 own = tuple(touch.chunk)
                 key = (*touch.when, touch.order, *(touch.chunk[x] for x in own[:own.index(kept.at) + 1]))
-            tile, written = rounds.setdefault(key, (set(), set()))
+                key = tuple(touch.chunk[x] for x in own[:own.index(kept.at) + 1]) if tied else key
+            if tied:
+                key = key[:down]
+            tile, written, live = rounds.setdefault(key, (set(), set(), []))
             tile.update(e if slot is None else (*e[:slot], *e[slot + 1:]) for e in touch.elements)
             if touch.writes:
                 written.update(touch.elements)
-        return [(frozenset(tile), written) for tile, written in rounds.values()]
+            live.append(not touch.idle)
+        return [(key if tied else None, frozenset(tile), written) for key, (tile, written, live) in rounds.items() if any(live)]
 
     def spill(self) -> None:
         """A share of a tile that does not fit: (1 - s) of the tensor's own traffic and s of the compute side's accesses."""
@@ -332,20 +344,24 @@ class _Register:
     held: set[Element] = field(default_factory=set)
     pairs: set[tuple[Lane, Element]] = field(default_factory=set)
     seen: set[tuple[Lane, Element]] = field(default_factory=set)
+    key: object = None
 
-    def step(self, pairs: set[tuple[Lane, Element]], found: Trace) -> int:
-        """Takes the operand of one step; returns how many values PEs write to their registers for it."""
+    def step(self, pairs: set[tuple[Lane, Element]], key: object, found: Trace) -> int:
+        """Takes the operand of one step, in an iteration of its own where ranks are tied; returns how many values PEs write to
+        their registers for it."""
         self.seen |= pairs
         if self.place is None:
             return 0
         tile = {element for _, element in pairs}
-        if not tile <= self.held:
+        if key != self.key or key is None and not tile <= self.held:
             found.at(*self.place).reads += len(tile)
-            self.held, self.pairs = tile, pairs
+            self.held, self.pairs, self.key = tile, pairs, key
             return len(pairs)
         late = pairs - self.pairs
-        assert not late, "a PE came to a tile that others hold already"
-        return 0
+        assert not late or key is not None, "a PE came to a tile that others hold already"
+        # Predicates may leave PEs idle in the first steps.
+        self.pairs = self.pairs | late
+        return len(late)
 
 
 @dataclass
@@ -356,12 +372,14 @@ class _Result:
     held: set[Element] = field(default_factory=set)
     running: set[tuple[Lane, Element]] = field(default_factory=set)
     written: set[Element] = field(default_factory=set)
+    key: object = object()
 
-    def arrive(self, pairs: set[tuple[Lane, Element]], found: Trace) -> int:
+    def arrive(self, pairs: set[tuple[Lane, Element]], key: object, found: Trace) -> int:
         """Begins the step's tile; what comes back goes to one PE for each element. Returns how many register writes."""
         tile = {element for _, element in pairs}
-        if tile <= self.held:
+        if tile <= self.held if key is None else key == self.key:
             return 0
+        self.key = key
         self.leave(found)
         back = tile & self.written
         if back and self.place is None:
@@ -387,19 +405,21 @@ class _Result:
         self.held = set()
 
 
-def _reads(einsum: Einsum) -> tuple[Access, ...]:
-    return tuple(dict.fromkeys(a for body in einsum.bodies for a in accesses(body)))
-
-
-def _operators(einsum: Einsum, unit: ComputeUnit) -> Counter[str]:
-    """What a PE performs at one point: the maps of the body, and one of the reduction."""
+def _operators(cascade: Cascade, einsum: Einsum, unit: ComputeUnit) -> Counter[str]:
+    """What a PE performs at one point: the maps of the bodies, a sum in each, and one of the reduction."""
     found = Counter(node.op for body in einsum.bodies for node in walk(body) if isinstance(node, Call)
                     and not _is_index(einsum, node))
-    head = einsum.reduction.op if einsum.reduction is not None else "sum" if einsum.reduced_ranks else None
-    if head is not None:
+    named = set(einsum.reduction.ranks) if einsum.reduction is not None else set()
+    summed = len(einsum.bodies) if set(einsum.reduced_ranks) - named else 0
+    head = einsum.reduction.op if einsum.reduction is not None else None
+    found["add"] += summed
+    own = {o.name: o for o in cascade.operators}
+    if head in own:
+        found.update(node.op for body in own[head].bodies for node in walk(body) if isinstance(node, Call))
+    elif head is not None:
         found[{"sum": "add", "prod": "mul"}.get(head, head)] += 1
     body = einsum.body
-    if head == "sum" and isinstance(body, Call) and body.op == "mul" and "mac" in unit.cycles:
+    if (summed or head == "sum") and isinstance(body, Call) and body.op == "mul" and "mac" in unit.cycles:
         found.subtract({"mul": 1, "add": 1})
         found["mac"] += 1
     return +found

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 
 from accelerator_sim.design import Design
-from einsum_cascades.ir import Call, Cascade, Coord, Expr, Extent, Num
+from einsum_cascades.ir import Access, Call, Cascade, Coord, Expr, Extent, Num
 from einsum_cascades.structure import structure
+
+Values = Mapping[tuple[int, ...], int]
+"""An index tensor: its values by their indices."""
 
 
 class Ranks:
     """Ranks cut into parts: which coordinates exist, and what they are."""
 
     def __init__(self, cascade: Cascade, design: Design, extents: Mapping[str, int], instances: Mapping[str, int],
-                 sizes: Mapping[str, int]) -> None:
+                 sizes: Mapping[str, int], data: Mapping[str, Values]) -> None:
         found = structure(cascade)
+        self.data = data
         self.extents = {**extents, **{r: instances.get(r, 1) for r in design.mapping.instances}}
         self.leaf: dict[str, tuple[str, ...]] = {r: (r,) for r in design.mapping.instances}
         self.rank_of: dict[str, str] = {}
@@ -38,6 +42,7 @@ class Ranks:
         for leaf in leaves:
             self.leaf[leaf] = partitions.get(leaf, (leaf,))
         parts = [p for leaf in leaves for p in self.leaf[leaf]]
+        self.leaf[rank] = tuple(parts)
         place = 1
         for part in reversed(parts):
             self.rank_of[part], self.place[part] = rank, place
@@ -77,19 +82,29 @@ class Ranks:
                                      for values in product(*(range(self.length[p]) for p in digits)))
         return self.extents[leaf]
 
-    def value(self, index: Expr, digits: Mapping[str, int]) -> int:
-        """The value of an index at a point."""
+    def value(self, index: Expr, point: Mapping[str, int]) -> int | None:
+        """The value of an index or predicate where the coordinates of the cascade's ranks are given; None outside of what it reads."""
         match index:
             case Num(value=value):
                 return int(value)
             case Coord(rank=rank):
-                return self.coordinate(rank, digits)
+                return point[rank]
             case Extent():
                 return self.extent(index.rank)
-            case Call(op="add", args=(a, b)):
-                return self.value(a, digits) + self.value(b, digits)
-            case Call(op="sub", args=(a, b)):
-                return self.value(a, digits) - self.value(b, digits)
-            case Call(op="mul", args=(a, b)):
-                return self.value(a, digits) * self.value(b, digits)
+            case Access(tensor=tensor, indices=indices):
+                at = tuple(v for i in indices if (v := self.value(i, point)) is not None)
+                return self.data[tensor].get(at) if len(at) == len(indices) else None
+            case Call(op=op, args=args):
+                found = [self.value(a, point) for a in args]
+                known = [v for v in found if v is not None]
+                return None if len(known) < len(found) else int(OPERATORS[op](*known))
         raise NotImplementedError(index)
+
+
+OPERATORS: Mapping[str, Callable[..., int]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a, "mod": lambda a, b: a % b,
+    "floordiv": lambda a, b: a // b, "clamp": lambda x, low, high: min(max(x, low), high), "min": min, "max": max,
+    "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "and": lambda a, b: a and b, "or": lambda a, b: a or b, "not": lambda a: not a,
+}
+"""What indices and predicates are made of."""
