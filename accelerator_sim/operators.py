@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from einsum_cascades.analysis.operations import counted_calls
 from einsum_cascades.errors import DesignError, suggest
@@ -28,6 +29,10 @@ COMPOSED: Mapping[str, tuple[str, ...]] = {
 """How a unit that lacks an operator performs it with others: by its definition (sigmoid, silu, tanh, ...), by a unit of the
 same kind (a comparison in place of a maximum, a digit-by-digit square root in a divider, one comparison an element in a
 selection), or by four multiply-adds of a polynomial (sin, cos). Numbered assumption A21."""
+
+
+NO_OPERATORS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+"""Those of a cascade that defines none."""
 
 
 def counted(cascade: Cascade, einsum: Einsum) -> tuple[Mapping[str, int], bool]:
@@ -61,7 +66,7 @@ def own_operators(cascade: Cascade) -> Mapping[str, tuple[str, ...]]:
 
 
 def per_point(counts: Mapping[str, int], sums_product: bool, available: Mapping[str, object], place: str,
-              unit: str, own: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+              unit: str, own: Mapping[str, tuple[str, ...]] = NO_OPERATORS) -> dict[str, int]:
     """Returns how many of each operator a unit performs at one point: a product and its sum fused where it can, an operator
     that it lacks composed of others; ``own`` are operators of the cascade, by what they are composed of.
 
