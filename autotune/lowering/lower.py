@@ -46,6 +46,10 @@ class _Lowering:
         self.structure = structure(cascade)
         self.extents = known_extents(cascade, extents)
         stored = config.stored
+        for name in config.instances:
+            if name in self.structure.ranks or name in self.structure.composites:
+                raise ConfigError(f"configuration: an instance is a dimension that the cascade lacks, got {name!r}, a rank of "
+                                  f"{cascade.name}; leave it out, or call it otherwise")
         for tensor in (*stored, *(t for t, _ in config.dtypes)):
             if tensor not in self.structure.dimensions:
                 raise ConfigError(f"configuration: {cascade.name} has no such tensor, got {tensor!r}; "
@@ -89,7 +93,8 @@ class _Lowering:
         if tensor in self.structure.inputs and any(
                 isinstance(c, Access) and c.tensor == tensor for e in self.cascade.einsums for c in conjuncts(e.where)):
             return "bool"
-        return self.config.storage(tensor)
+        # What goes from one kernel to the next loses nothing on the way, unless the configuration says so.
+        return self.config.storage(tensor) if tensor in self.structure.inputs or tensor in self.structure.outputs else "fp32"
 
     # --- one kernel ---
 

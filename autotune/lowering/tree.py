@@ -40,21 +40,21 @@ class _Tree:
         self.graph, self.name = graph, name
         self.owner: Mapping[str, Node] = graph.by_value
 
-    def block(self, nodes: tuple[Node, ...], looped: tuple[str, ...]) -> tuple[Item, ...]:
+    def block(self, nodes: tuple[Node, ...], looped: tuple[str, ...], opened: frozenset[str] = frozenset()) -> tuple[Item, ...]:
         if not looped:
             return nodes
         rank, rest = looped[0], looped[1:]
         if not any(rank in n.space for n in nodes):
-            return self.block(nodes, rest)
+            return self.block(nodes, rest, opened)
         for node in nodes:
             inner = [r for r in rest if r in node.ranks]
             if node.carried == rank and inner:
                 raise LoweringError(f"{self.name}: tensor {node.tensor!r}: a state over {rank} keeps rank {inner[0]!r}, which is "
                                     f"looped inside, got a tile of {inner[0]!r} at a time; give {inner[0]!r} the role tile or grid")
-        levels = self.levels(nodes, rank)
+        levels = self.levels(nodes, rank, opened)
         items: list[Item] = []
         for level in range(max(levels.values()) + 1):
-            items += self.block(tuple(n for n in nodes if rank not in n.space and levels[n.name] == level), rest)
+            items += self.block(tuple(n for n in nodes if rank not in n.space and levels[n.name] == level), rest, opened)
             own = [n for n in nodes if rank in n.space and levels[n.name] == level]
             if own:
                 inside = self.closure(own, nodes, rank)
@@ -62,11 +62,11 @@ class _Tree:
                 if len(steps) > 1:
                     raise LoweringError(f"{self.name}: rank {rank!r}: states go through it in both directions in one loop, got "
                                         f"{', '.join(n.tensor for n in inside if n.carried == rank)}; store one between two kernels")
-                items.append(LoopItem(rank, steps.pop() if steps else 1, self.block(inside, rest),
+                items.append(LoopItem(rank, steps.pop() if steps else 1, self.block(inside, rest, opened | {rank}),
                                       frozenset(n.name for n in own if rank in n.lost or n.carried == rank)))
         return tuple(items)
 
-    def levels(self, nodes: tuple[Node, ...], rank: str) -> dict[str, int]:
+    def levels(self, nodes: tuple[Node, ...], rank: str, opened: frozenset[str]) -> dict[str, int]:
         """The loop over the rank in which each node runs, or before which: the longest path of whole-rank results."""
         inside = {n.name for n in nodes}
         level = {n.name: 0 for n in nodes}
@@ -78,8 +78,8 @@ class _Tree:
                     source = self.owner[value]
                     if source.name not in inside:
                         continue
-                    if how == PREVIOUS and source.carried != rank:
-                        continue
+                    if how == PREVIOUS and source.carried in opened:
+                        continue  # the value of the step before: it is there
                     whole = rank in source.space and (rank in source.lost or rank not in node.space or
                                                       how == LAST and source.carried == rank)
                     needed = max(needed, level[source.name] + (1 if whole else 0))
@@ -91,7 +91,7 @@ class _Tree:
             if not changed:
                 return level
         raise LoweringError(f"{self.name}: rank {rank!r}: a state over it needs a result over all of it, got a circle of "
-                            f"{', '.join(n.tensor for n in nodes if rank in n.space)}; loop over another rank outside")
+                            f"{', '.join(dict.fromkeys(n.tensor for n in nodes if rank in n.space))}; loop over another rank outside")
 
     def closure(self, own: list[Node], nodes: tuple[Node, ...], rank: str) -> tuple[Node, ...]:
         """A loop's nodes, and those of earlier loops whose values at the same coordinate they read."""
