@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 
 from autotune.config import Role, StageConfig, TileConfig
 from autotune.errors import LoweringError, UnstoredError
-from autotune.lowering.nodes import Node, NodeGraph, nodes_of
+from autotune.lowering.nodes import Node, NodeGraph, node_reads, nodes_of
 from autotune.lowering.reductions import SMALLEST_DOT, factors
 from einsum_cascades.extents import known_extents, resolve_extents
-from einsum_cascades.ir import Call, Cascade, accesses, coords, unique, walk
+from einsum_cascades.ir import Call, Cascade, Expr, accesses, coords, unique, walk
 from einsum_cascades.structure import structure
 
 LONGEST_TILE = 256
@@ -60,6 +60,7 @@ class _Defaults:
         self.structure = structure(cascade)
         self.instances = tuple(i for i in instances if i not in self.structure.ranks and i not in self.structure.composites)
         self.given = cuts
+        self.node_ranks: dict[str, frozenset[str]] = {}
         self.outer = {parts[0] for parts in self.structure.composites.values()}
 
     def config(self) -> TileConfig:
@@ -136,6 +137,7 @@ class _Defaults:
 
     def roles(self, graph: NodeGraph) -> dict[str, Role]:
         size = self.sizes(graph)
+        self.node_ranks = {v: frozenset((*n.ranks, *((n.carried,) if n.carried else ()))) for n in graph.nodes for v in n.outputs}
         lost = {graph.copies.get(r, r) for n in graph.nodes for r in n.lost}
         carried = {graph.copies.get(n.carried, n.carried) for n in graph.nodes if n.carried is not None}
         scanned = {n.scan for n in graph.nodes if n.scan is not None}
@@ -173,8 +175,29 @@ class _Defaults:
         return roles
 
     def blocked(self, spread: list[str], size: Mapping[str, int], work: list[Node]) -> str | None:
-        """The rank that programs take in blocks: the longest one."""
-        return max(spread, key=lambda r: (min(size[r], 64), spread.index(r)), default=None)
+        """The rank that programs take in blocks: the longest one, of those that no product has in all of its factors.
+
+        Such a rank would be a batch of dots, which tiles of two dimensions are too small for.
+        """
+        alone = {r for r in spread if not any(self.is_batch(r, n) for n in work)}
+        return max((r for r in spread if r in alone), key=lambda r: (min(size[r], 64), spread.index(r)), default=None)
+
+    def is_batch(self, rank: str, node: Node) -> bool:
+        """Whether all factors of a product that is summed have a rank, those that lack what is summed left out."""
+        if node.reduction != "sum" or rank not in node.space:
+            return False
+        parts = [self.ranks_of(f) for f in factors(node.bodies[0])[0]]
+        summed = [p for p in parts if p & set(node.lost)]
+        # Where nothing else tells the factors apart (a row times a row), there is no dot to spoil.
+        others = [p - {rank} - set(node.lost) for p in summed]
+        return len(summed) > 1 and all(rank in p for p in summed) and sum(bool(o) for o in others) > 1
+
+    def ranks_of(self, expr: Expr) -> frozenset[str]:
+        """The ranks of a factor: its coordinates, and the ranks of the nodes that it reads."""
+        found = set(coords(expr))
+        for access in node_reads(expr):
+            found |= self.node_ranks.get(access.tensor.partition("@")[0], frozenset())
+        return frozenset(found)
 
     def in_dot(self, rank: str, graph: NodeGraph) -> bool:
         """Whether a rank may be an axis of a dot: a sum of products has it."""
@@ -200,7 +223,7 @@ class _Defaults:
         return total
 
     def is_dot(self, node: Node) -> bool:
-        parts = [set(coords(f)) for f in factors(node.bodies[0])[0]] if node.reduction == "sum" else []
+        parts = [self.ranks_of(f) for f in factors(node.bodies[0])[0]] if node.reduction == "sum" else []
         return len(parts) > 1 and not any(node.space <= p for p in parts)
 
     def shrink(self, roles: dict[str, Role], graph: NodeGraph, size: Mapping[str, int]) -> None:

@@ -61,7 +61,7 @@ SA: i1=grid i0=tile h=grid
 HC: i1=loop i0=tile h=grid p=tile:16 n=tile:16
 Y: i1=grid i0=grid:16 k0=tile:16 h=grid p=tile:16 n=tile:16
 HL: h=grid p=tile n=tile
-""", {"instances": "b"}),
+""", {"instances": "b", "seed": 2}),
     ("retnet", "chunked", {}, None, {}),
     ("gla", "chunked", {}, None, {}),
 )
