@@ -43,8 +43,9 @@ class KernelSpace:
     space: Space
     default: Configuration
 
-    def plan(self, configuration: Configuration, extents: Mapping[str, int] | None = None) -> KernelPlan:
-        """Returns the kernels of a configuration, at other extents where they are given (those of a small case).
+    def plan(self, configuration: Configuration, extents: Mapping[str, int] | None = None, cascade: Cascade | None = None) -> KernelPlan:
+        """Returns the kernels of a configuration, at other extents where they are given, and of a cascade that differs in its
+        predicates (those of a small case).
 
         Raises: LoweringError, ConfigError where there are none.
         """
@@ -52,7 +53,8 @@ class KernelSpace:
         known = {rank: size for rank, size in (extents or self.extents).items() if rank not in parts}
         outer = {p for ranks in structure(self.cascade).composites.values() for p in ranks[:1] if set(ranks) & parts.keys()}
         own = {**{r: s for r, s in known.items() if r not in outer or extents is None}, **parts}
-        return lower(self.cascade, default_extents(self.cascade, own), self.base.changed(settings))
+        wanted = cascade or self.cascade
+        return lower(wanted, default_extents(wanted, own), self.base.changed(settings))
 
 
 def kernel_space(cascade: Cascade, extents: Mapping[str, int], dtype: str, *, instances: tuple[str, ...] = ("b", "h"),

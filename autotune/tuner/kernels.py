@@ -18,10 +18,12 @@ from autotune.gate.check import check_plan
 from autotune.gate.memory import placed, poisoned
 from autotune.kernel import KernelPlan
 from autotune.launch import launch
+from autotune.lowering import default_config, lower
+from autotune.lowering.defaults import default_extents
 from autotune.space import Configuration
 from autotune.space.kernels import KernelSpace, kernel_space
-from autotune.store import bucket_of
-from autotune.store.record import Status, digest_of
+from autotune.store import Key, bucket_of
+from autotune.store.record import Scalar, Status, digest_of
 from autotune.timing import Candidate, Device, Evidence
 from autotune.tuner.errors import TrialFailure
 from autotune.tuner.tune import Target
@@ -29,7 +31,7 @@ from einsum_cascades.extents import mentioned
 from einsum_cascades.ir import Cascade
 from einsum_cascades.notation import parse
 from workloads.variant import Case, Variant
-from workloads.verification import drawn, own_extents
+from workloads.verification import cascades_of, drawn, own_extents
 
 if TYPE_CHECKING:
     import torch
@@ -86,13 +88,30 @@ def kernel_target(work: Work, space: KernelSpace) -> Target:
     """Returns what the tuner needs of a cascade's kernels."""
     instances = space.base.instances
     sizes = {**work.extents, **_instances(work, instances)}
-    return Target(work.name, kernel_digest(space), {"type": work.dtype}, sizes, bucket_of(sizes, {"type": work.dtype}, instances), FACTORY,
-                  work.to_dict(), tuple(space.space.configurations()))
+    spec, bucket = _spec(work), bucket_of(sizes, _spec(work), instances)
+    return Target(work.name, kernel_digest(space), spec, sizes, bucket, FACTORY, work.to_dict(), tuple(space.space.configurations()))
+
+
+def kernel_key(work: Work, device: str, triton: str) -> Key:
+    """Returns what a kernel's tuned configuration is found by. It is lowered once for that, and nothing is compiled.
+
+    Raises: LoweringError where it has no kernel.
+    """
+    cascade = work.cascade()
+    base = default_config(cascade, work.extents, work.dtype)
+    plan = lower(cascade, default_extents(cascade, work.extents), base)
+    sizes = {**work.extents, **_instances(work, base.instances)}
+    return Key(work.name, digest_of([kernel.source for kernel in plan.kernels]), bucket_of(sizes, _spec(work), base.instances), device,
+               triton)
+
+
+def _spec(work: Work) -> dict[str, Scalar]:
+    return {"type": work.dtype}
 
 
 def kernel_digest(space: KernelSpace) -> str:
     """Returns a digest of all that makes the kernels but their configuration: their sources in the default one."""
-    return digest_of([kernel.source for kernel in space.plan(space.default).kernels])
+    return digest_of([kernel.source for kernel in lower(space.cascade, default_extents(space.cascade, space.extents), space.base).kernels])
 
 
 class KernelSubject:
@@ -149,9 +168,10 @@ class KernelSubject:
         for case in self.cases:
             if not thorough and len(shares) >= _QUICK:
                 break
-            extents = own_extents(self.space.cascade, drawn(self.variant, case)[1])
+            cascade = cascades_of(self.variant, case)[self.algorithm]
+            extents = own_extents(cascade, drawn(self.variant, case)[1])
             try:
-                plan = self.space.plan(configuration, extents)
+                plan = self.space.plan(configuration, extents, cascade)
             except (LoweringError, ConfigError):
                 continue  # the case is too small for these blocks
             parts = {rank: plan.extents[rank] for rank in case.extents if rank in plan.extents}
@@ -161,22 +181,15 @@ class KernelSubject:
             shares.append(result.max_relative_error / result.tolerance if result.tolerance > 0 else float("inf"))
         return shares
 
-    def _full(self, configuration: Configuration) -> float:
-        import torch
+    def baseline(self) -> dict[str, torch.Tensor]:
+        """Returns the outputs of the default configuration at the full shape, computed once."""
         if self._baseline is None:
             self._baseline = self._outputs(self._plan(self.space.default))
-        worst = 0.0
-        for name, got in self._outputs(self._plan(configuration)).items():
-            want = self._baseline[name]
-            if not got.dtype.is_floating_point:
-                worst = max(worst, 0.0 if torch.equal(got, want) else float("inf"))
-                continue
-            if not torch.equal(torch.isfinite(got), torch.isfinite(want)) or bool(torch.isnan(got).any()):
-                return float("inf")  # an element that was never written is NaN
-            scale = float(torch.nan_to_num(want, posinf=0.0, neginf=0.0).abs().max()) or 1.0
-            apart = float(torch.nan_to_num(got.float() - want.float(), nan=0.0).abs().max()) / scale
-            worst = max(worst, apart / (_APART * 2.0 ** -bits_of(self.work.dtype)))
-        return worst
+        return self._baseline
+
+    def _full(self, configuration: Configuration) -> float:
+        got = self._outputs(self._plan(configuration))
+        return max(apart(got[name], want, self.work.dtype) for name, want in self.baseline().items())
 
     def _outputs(self, plan: KernelPlan) -> dict[str, torch.Tensor]:
         outputs = {spec.name: poisoned(spec, self._sizes(plan), self.where) for spec in plan.outputs}
@@ -191,6 +204,21 @@ def subject(arguments: Mapping[str, Any]) -> KernelSubject:
     from autotune.timing.cuda import CudaDevice
     work = Work(arguments["name"], arguments["extents"], arguments["dtype"], arguments["instances"], arguments["text"])
     return KernelSubject(work, CudaDevice(), "cuda")
+
+
+def apart(got: torch.Tensor, want: torch.Tensor, dtype: str) -> float:
+    """Returns how far two results of one operator differ, over what two right kernels may; infinite where an element of
+    ``got`` was never written (it is NaN), or infinities stand elsewhere."""
+    import torch
+    if got.shape != want.shape:
+        return float("inf")
+    if not want.dtype.is_floating_point:
+        return 0.0 if torch.equal(got, want) else float("inf")
+    if bool(torch.isnan(got).any()) or not torch.equal(torch.isfinite(got), torch.isfinite(want)):
+        return float("inf")
+    scale = float(torch.nan_to_num(want, posinf=0.0, neginf=0.0).abs().max()) or 1.0
+    difference = float(torch.nan_to_num(got.float() - want.float(), nan=0.0).abs().max()) / scale
+    return difference / (_APART * 2.0 ** -bits_of(dtype))
 
 
 def guarded(run: Callable[[], _T]) -> _T:

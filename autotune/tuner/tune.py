@@ -45,7 +45,7 @@ class Settings:
 
     ``budget`` trials, ``together`` of them timed side by side; the ``finalists`` best are timed again in ``processes``
     processes. A configuration that is predicted to take more than ``skip_beyond`` times the best prediction is skipped
-    (None: none is). ``tolerance`` is the share within which configurations are tied whatever the noise.
+    (None: none is). After ``seconds`` nothing new is tried (None: no limit). ``tolerance`` is the share within which configurations are tied whatever the noise.
     """
 
     strategy: str = "model-guided"
@@ -57,6 +57,7 @@ class Settings:
     tolerance: float = 0.01
     mode: Mode | None = None
     skip_beyond: float | None = None
+    seconds: float | None = None
     sweep: RoundPlan = field(default_factory=lambda: RoundPlan(rounds=3, samples=10, extra=3))
     final: RoundPlan = field(default_factory=lambda: RoundPlan(rounds=5, samples=20, extra=5, energy_s=0.2))
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -134,7 +135,10 @@ class _Tuning:
         times, complete = predicted([self.predictions[i] for i in kept])
         problem = Problem(tuple(pool), min(self.settings.budget, len(pool)), self.settings.seed, times if complete else None)
         strategy = make_strategy(self.settings.strategy, problem)
+        begun = time.monotonic()
         while proposals := strategy.ask(self.settings.together):
+            if self.settings.seconds is not None and time.monotonic() - begun > self.settings.seconds:
+                break
             outcomes = self.pruned(pool, proposals)
             rest = [p for p in proposals if p.index not in {o.index for o in outcomes}]
             for share in dict.fromkeys(p.share for p in rest):
