@@ -30,6 +30,9 @@ from einsum_cascades.errors import FusebenchError
 CEILING = "ceiling:"
 """Begins the name under which a ceiling is stored."""
 
+_MADE_UP_AMOUNT = 1e11
+"""Work of a ceiling on the fake device."""
+
 MakePruner = Callable[[Any], Pruner | None]
 """Makes the pruner of a kernel's space."""
 
@@ -210,7 +213,8 @@ def _in_processes(factory: str, arguments: dict[str, Any], candidates: Sequence[
 
 def _ceilings(campaign: Campaign, settings: RunSettings) -> tuple[str, dict[str, Any]]:
     if settings.fake:
-        return fake_subjects.FACTORY, _made_up([{"ceiling": name} for name in campaign.ceilings] or [{"x": 0}], settings.seed)
+        made_up = _made_up([{"ceiling": name} for name in campaign.ceilings] or [{"x": 0}], settings.seed)
+        return fake_subjects.FACTORY, {**made_up, "facts": {"amount": _MADE_UP_AMOUNT}}
     return ceilings.FACTORY, {}
 
 

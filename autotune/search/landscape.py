@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.space import Configuration
-from autotune.store.record import canonical
+from autotune.store.record import Scalar, canonical
 
 NAME = "cliffs"
 ROUGHNESS = 0.02
@@ -45,7 +45,7 @@ class Landscape:
 
     def time_us(self, configuration: Configuration) -> float:
         """Returns the time of a configuration."""
-        level = {name: self.levels[name][_key(configuration[name])] for name in self.levels}
+        level = {name: self.levels[name][_key(configuration.get(name))] for name in self.levels}
         log = 0.0
         for name, value in level.items():
             centre = self.best[name] + sum(pull * (level[b] - 0.5) for (a, b), pull in self.pulls.items() if a == name)
@@ -59,14 +59,14 @@ class Landscape:
 
 
 def landscape(configurations: Sequence[Configuration], seed: int) -> Landscape:
-    """Returns a landscape over the axes and values that some configurations have."""
+    """Returns a landscape over the axes and values that some configurations have; an axis that one lacks is a value too."""
     rng = random.Random(f"{NAME} {seed}")
-    values = {name: sorted({c[name] for c in configurations}, key=lambda v: (isinstance(v, str), v))
+    values = {name: sorted({c.get(name) for c in configurations}, key=_order)
               for name in sorted({name for c in configurations for name in c})}
     levels: dict[str, dict[str, float]] = {}
     for name, own in values.items():
         order = list(range(len(own)))
-        if any(isinstance(v, str) for v in own):
+        if any(v is None or isinstance(v, str) for v in own):
             rng.shuffle(order)  # text has no order that a time would follow
         levels[name] = {_key(v): place / max(1, len(own) - 1) for v, place in zip(own, order, strict=True)}
     names = list(values)
@@ -80,6 +80,10 @@ def landscape(configurations: Sequence[Configuration], seed: int) -> Landscape:
         {name: (rng.uniform(0.3, 1.5), rng.uniform(0.3, 1.5)) for name in names},
         {pair: rng.uniform(-0.5, 0.5) for pair in rng.sample(pairs, min(len(names), len(pairs)))}, tuple(cliffs),
         tuple(rng.sample(names, min(2, len(names)))))
+
+
+def _order(value: Scalar | None) -> tuple[bool, float, str]:
+    return (True, 0.0, str(value)) if value is None or isinstance(value, str) else (False, float(value), "")
 
 
 def _key(value: object) -> str:

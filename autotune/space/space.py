@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from autotune.space.errors import SpaceError
 from autotune.store.record import Scalar
 from einsum_cascades.errors import suggest
+
+_WALKED = 1000
+"""A space with so many combinations for each one that is wanted is not walked, but drawn from."""
+_TRIES = 50
+"""Draws for each configuration that is wanted."""
 
 Configuration = Mapping[str, Scalar]
 """A value for each axis, by the axis' name."""
@@ -69,6 +76,29 @@ class Space:
         for constraint in self.constraints:
             due[max((order[name] for name in constraint.axes), default=0)].append(constraint)
         yield from self._walk({}, due)
+
+    def pool(self, most: int, *, seed: int = 0) -> tuple[dict[str, Scalar], ...]:
+        """Returns all configurations where there are at most ``most``; of a larger space, that many different ones, drawn evenly.
+
+        Raises: SpaceError where no configuration is allowed.
+        """
+        found = list(islice(self.configurations(), most + 1)) if self.combinations <= _WALKED * most else []
+        if not found or len(found) > most:
+            found = self._drawn(most, random.Random(f"pool {seed}"))
+        if not found:
+            raise SpaceError(f"space: none of its {self.combinations} combinations is allowed, got constraints "
+                             f"{', '.join(c.text for c in self.constraints) or 'that exclude all'}; loosen one")
+        return tuple(found)
+
+    def _drawn(self, most: int, rng: random.Random) -> list[dict[str, Scalar]]:
+        found: dict[tuple[Scalar, ...], dict[str, Scalar]] = {}
+        for _ in range(_TRIES * most):
+            made = {axis.name: rng.choice(axis.values) for axis in self.axes}
+            if self.violated(made) is None:
+                found.setdefault(tuple(made.values()), made)
+            if len(found) >= most:
+                break
+        return list(found.values())
 
     def violated(self, configuration: Configuration) -> Constraint | None:
         """Returns the first constraint that a configuration does not hold; None where it is allowed.

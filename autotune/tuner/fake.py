@@ -24,12 +24,13 @@ FACTORY = "autotune.tuner.fake:subject"
 
 
 class FakeSubject:
-    """See the module. ``arguments``: configurations, seed, process, faults (by number), and noise (fields of Noise)."""
+    """See the module. ``arguments``: configurations, seed, process, faults (by number), noise (fields of Noise), and facts."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         pool = arguments["configurations"]
         self.landscape = landscape(pool, arguments.get("seed", 0))
         self.device: Device = FakeDevice(arguments.get("seed", 0), arguments.get("process", 0), Noise(**arguments.get("noise", {})))
+        self.facts = {"made_up": True, **arguments.get("facts", {})}
         self.faults = {canonical(pool[int(number)]): fault for number, fault in arguments.get("faults", {}).items()}
 
     def prepare(self, configuration: Configuration) -> Candidate:
@@ -38,7 +39,7 @@ class FakeSubject:
         if fault is not None and fault in _FAULTS:
             _FAULTS[fault]()
         name = canonical(dict(configuration))
-        made = fake_candidate(name, self.landscape.time_us(configuration), {"made_up": True})
+        made = fake_candidate(name, self.landscape.time_us(configuration), self.facts)
         return Candidate(made.launches, made.facts, digest_of(name))
 
     def check(self, configuration: Configuration, candidate: Candidate, *, thorough: bool, seed: int) -> Evidence:

@@ -40,6 +40,9 @@ _T = TypeVar("_T")
 
 FACTORY = "autotune.tuner.kernels:subject"
 
+LARGEST_POOL = 20_000
+"""Configurations that a search chooses among: plans of several kernels have far more, of which so many are drawn."""
+
 _QUICK = 2
 """Cases of the gate that a trial is checked on; finalists are checked on all."""
 _DRAWN = 2
@@ -89,7 +92,10 @@ def kernel_target(work: Work, space: KernelSpace) -> Target:
     instances = space.base.instances
     sizes = {**work.extents, **_instances(work, instances)}
     spec, bucket = _spec(work), bucket_of(sizes, _spec(work), instances)
-    return Target(work.name, kernel_digest(space), spec, sizes, bucket, FACTORY, work.to_dict(), tuple(space.space.configurations()))
+    pool = space.space.pool(LARGEST_POOL)
+    if space.default not in pool:
+        pool = (dict(space.default), *pool)
+    return Target(work.name, kernel_digest(space), spec, sizes, bucket, FACTORY, work.to_dict(), pool)
 
 
 def kernel_key(work: Work, device: str, triton: str) -> Key:

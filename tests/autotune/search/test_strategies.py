@@ -41,6 +41,19 @@ def test_the_space_is_the_product_without_what_constraints_exclude() -> None:
         space.violated({**found[0], "p": 3})
 
 
+def test_a_pool_is_all_of_a_small_space_and_a_draw_of_a_large_one() -> None:
+    assert SPACE.pool(5000) == tuple(SPACE.configurations())
+    odd = Constraint("a + b is odd", ("a", "b"), lambda a, b: (a + b) % 2 == 1)
+    large = Space(tuple(Axis(name, tuple(range(40))) for name in "abcdef"), (odd,))
+    drawn = large.pool(300, seed=1)
+    assert drawn == large.pool(300, seed=1) != large.pool(300, seed=2)
+    assert len({tuple(c.values()) for c in drawn}) == 300
+    assert all(large.violated(c) is None for c in drawn)
+    assert len({c["f"] for c in drawn}) == 40, "it is spread over the whole space"
+    with pytest.raises(SpaceError, match="none of its 4 combinations is allowed"):
+        Space(tuple(Axis(name, (0, 2)) for name in "ab"), (odd,)).pool(9)
+
+
 @pytest.mark.parametrize(("axes", "constraints", "message"), [
     ((Axis("a", ()),), (), "it has no values"), ((Axis("a", (1, 1)),), (), "stands twice"),
     ((Axis("a", (1,)), Axis("a", (2,))), (), "stands twice"),
