@@ -313,16 +313,20 @@ class Builder(Reductions, Corners):
         held = set()
         split = False
         for condition in conditions:
+            if condition == exists(rank):
+                held.add(condition)
+                split = True
+                continue
             found = self.bounds(condition, rank, block)
             if not found:
                 continue
             held.add(condition)
-            skipped = condition == exists(rank) or self.may_skip(condition, item, inside, states, seeds)
+            skipped = self.may_skip(condition, item, inside, states, seeds)
             for bound in found:
                 if bound.upper:
                     split = True
                     full_last = self.integer("min", full_last, self.after(bound.every, block))
-                    if skipped and condition != exists(rank):
+                    if skipped:
                         last = self.integer("min", last, self.integer("add", bound.some, self.number(1, "int32")))
                 else:
                     split = True

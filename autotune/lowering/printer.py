@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from autotune.kernel import Argument
@@ -11,6 +12,11 @@ from autotune.lowering.tile import Block, Instruction, Loop, Operand, TileProgra
 from einsum_cascades.ir import Access, Call, Cascade, Expr, Num, UserOperator
 from einsum_cascades.operators import parameters
 from einsum_cascades.printing import to_text
+
+_INFIX = frozenset(("add", "sub", "mul", "floordiv", "mod"))
+_INLINE = _INFIX | {"min", "max", "cdiv", "floor_floordiv", "floor_mod"}
+_LONGEST = 70
+"""Characters of an expression that is written where it is read."""
 
 _TYPES = {"fp32": "tl.float32", "fp16": "tl.float16", "bf16": "tl.bfloat16", "int1": "tl.int1", "int32": "tl.int32",
           "int64": "tl.int64"}
@@ -33,6 +39,35 @@ class _Printer:
     def __init__(self, program: TileProgram, users: dict[str, UserOperator]) -> None:
         self.program, self.users = program, users
         self.used: dict[str, None] = {}
+        self.reads: Counter[str] = Counter()
+        self.inlined: dict[str, str] = {}
+        self.count(program.body)
+
+    def count(self, block: Block) -> None:
+        for step in block.steps:
+            if isinstance(step, Loop):
+                # What a loop reads is no candidate: it stays before the loop. Its bounds are read in this block.
+                self.reads.update((step.start.text, step.stop.text))
+                made = {inner.target for inner in step.body.steps if isinstance(inner, Instruction)}
+                outside = {o.text for i in step.body.instructions() for o in i.operands} | set(_bounds_inside(step.body))
+                self.reads.update(dict.fromkeys(outside - made, 2))
+                self.count(step.body)
+            else:
+                self.reads.update(o.text for o in step.operands)
+
+    def text(self, operand: Operand) -> str:
+        return self.inlined.get(operand.text, operand.text)
+
+    def hidden(self, step: Instruction) -> bool:
+        """Whether a whole number is read once, in the block where it is made: then it is written where it is read."""
+        if step.axes or step.type != "int32" or step.op not in _INLINE or self.reads[step.target] != 1:
+            return False
+        texts = [self.inlined.get(o.text, o.text) for o in step.operands]
+        right = self.call(TEMPLATES[step.op].format(*texts))
+        if len(right) > _LONGEST:
+            return False
+        self.inlined[step.target] = right if right.endswith(")") and step.op not in _INFIX else f"({right})"
+        return True
 
     # --- helpers ---
 
@@ -86,10 +121,11 @@ class _Printer:
                 if step.note:
                     yield f"# {step.note}"
                 size = "" if step.step == 1 else f", {step.step}"
-                yield f"for {step.variable} in range({step.start.text}, {step.stop.text}{size}):"
+                first, last = (_bare(self.text(o)) for o in (step.start, step.stop))
+                yield f"for {step.variable} in range({first}, {last}{size}):"
                 inner = list(self.block(step.body))
                 yield from (f"    {line}" for line in inner or ["pass"])
-            else:
+            elif not self.hidden(step):
                 yield from self.instruction(step)
 
     def shape(self, axes: Sequence[str]) -> str:
@@ -98,7 +134,7 @@ class _Printer:
     def brought(self, operand: Operand, axes: Sequence[str]) -> str:
         """An operand with the axes of a result: those that it lacks are inserted."""
         if not operand.axes or operand.axes == tuple(axes):
-            return operand.text
+            return self.text(operand)
         return operand.text + "[" + ", ".join(":" if a in operand.axes else "None" for a in axes) + "]"
 
     def instruction(self, step: Instruction) -> Iterator[str]:
@@ -136,7 +172,7 @@ class _Printer:
                 yield f"{', '.join(names)} = {what}(({packed}), {place}, {self.combine(op)})"
                 return
             case _:
-                right = self.call(TEMPLATES[step.op].format(*texts))
+                right = _bare(self.call(TEMPLATES[step.op].format(*texts)))
         yield f"{step.target} = {right}"
 
     def spread(self, step: Instruction) -> str:
@@ -160,7 +196,7 @@ class _Printer:
         for operand, kind, stride in zip(indices, wide, strides, strict=True):
             if operand.text == "0":
                 continue
-            text = f"tl.cast({operand.text}, tl.int64)" if kind == "w" else operand.text
+            text = f"tl.cast({_bare(self.text(operand))}, tl.int64)" if kind == "w" else self.text(operand)
             parts.append(f"{self.brought(Operand(text, operand.axes), axes)} * {stride}")
         return " + ".join(parts)
 
@@ -184,3 +220,22 @@ class _Printer:
             text = f"tl.broadcast_to({text}, {self.shape(step.axes)})" if value.axes else \
                 f"tl.full({self.shape(step.axes)}, {value.text}, tl.float32)"
         return f"tl.store({self.address(step, indices, step.axes)}, {text}{limit})"
+
+
+def _bounds_inside(block: Block) -> Iterator[str]:
+    for step in block.steps:
+        if isinstance(step, Loop):
+            yield from (step.start.text, step.stop.text)
+            yield from _bounds_inside(step.body)
+
+
+def _bare(text: str) -> str:
+    """An expression without the brackets around all of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1]
