@@ -11,7 +11,7 @@ Source: Rau, Iterative Modulo Scheduling, MICRO 1994 (resource- and recurrence-c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,11 +60,13 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
         epochs = larger(epochs, work.walk.rounds(loops))
     busy: dict[str, Quantity] = {}
     duration: dict[str, Quantity] = {}
+    total: dict[str, Quantity] = {}
     for name, work in works.items():
         longest: Quantity = 0
         for unit, cycles in counts.cycles[name].items():
             busy[unit] = busy.get(unit, 0) + cycles
             longest = larger(longest, cycles)
+        total[name] = longest
         duration[name] = longest / work.walk.rounds(loops)
     resource: Quantity = 0
     for cycles in busy.values():
@@ -85,8 +87,14 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
             slowest = tuple(edge.producer for edge in circle)
         recurrence = larger(recurrence, ratio)
     steady = larger(resource, recurrence)
-    alone = {name: duration[name] + tails[name] for name in works}
-    fill = larger(_longest(works, edges, latency, alone) - steady / epochs, 0)
+
+    def span(name: str, common: frozenset[str]) -> Quantity:
+        return total[name] / works[name].walk.rounds([x for x in loops if x in common]) + tails[name]
+
+    ahead = {name: [(e.producer, _leaving(works[e.producer], works[name])) for e in edges
+                    if e.consumer == name and not e.lag and e.producer != name] for name in works}
+    running = {name: frozenset(x for x in loops if x in work.loops) for name, work in works.items()}
+    fill = larger(longest_chain(works, ahead, running, span) - steady / epochs, 0)
     return Pipeline(epochs, resource, recurrence, steady, fill, None if is_array(recurrence) else slowest)
 
 
@@ -177,22 +185,29 @@ def _products(steps: Sequence[Sequence[Dependence]]) -> Iterator[tuple[Dependenc
     yield from product(*steps)
 
 
-def _longest(works: Mapping[str, Work], edges: Sequence[Dependence], latency: Mapping[Dependence, Quantity],
-             duration: Mapping[str, Quantity]) -> Quantity:
-    """The time of one epoch by itself: its longest path."""
-    ready: dict[str, Quantity] = {}
-    ahead = {name: [e for e in edges if e.consumer == name and not e.lag and e.producer != name] for name in works}
+def longest_chain(names: Iterable[str], ahead: Mapping[str, Sequence[tuple[str, Quantity]]], loops: Mapping[str, frozenset[str]],
+                  span: Callable[[str, frozenset[str]], Quantity]) -> Quantity:
+    """Returns the time of one epoch by itself: its longest chain of Einsums.
 
-    def start(name: str) -> Quantity:
+    ``ahead`` has the Einsums whose results each needs in the same epoch, with the wait after each, and ``loops`` those that each
+    runs in. Along a chain, rounds of loops that all Einsums before had too have been done in the epochs before; where an Einsum
+    runs in a loop that one before it lacks, all its rounds come after that one's result. ``span`` is the time of an Einsum's
+    rounds within one round of some loops.
+    """
+    ready: dict[str, dict[frozenset[str], Quantity]] = {}
+
+    def done(name: str) -> dict[frozenset[str], Quantity]:
         if name not in ready:
-            ready[name] = 0
-            latest: Quantity = 0
-            for edge in ahead[name]:
-                latest = larger(latest, start(edge.producer) + latency[edge])
-            ready[name] = latest
+            starts: dict[frozenset[str], Quantity] = {loops[name]: 0}
+            for producer, wait in ahead[name]:
+                for common, time in done(producer).items():
+                    shared = common & loops[name]
+                    starts[shared] = larger(starts.get(shared, 0), time + wait)
+            ready[name] = {common: start + span(name, common) for common, start in starts.items()}
         return ready[name]
 
     longest: Quantity = 0
-    for name in works:
-        longest = larger(longest, start(name) + duration[name])
+    for name in names:
+        for time in done(name).values():
+            longest = larger(longest, time)
     return longest

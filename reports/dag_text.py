@@ -35,8 +35,9 @@ class _Row:
     makes: list[Value] = field(default_factory=list)
 
 
-def to_terminal(graph: nx.MultiDiGraph[str]) -> str:
-    """Returns the graph as text in an order of evaluation, with the passes of each node at the left.
+def to_terminal(graph: nx.MultiDiGraph[str], heading: str = "pass") -> str:
+    """Returns the graph as text in an order of evaluation, with the passes of each node at the left (or what
+    else its ``passes`` are, under another heading).
 
     A dot is an Einsum (a diamond where no other reads it), a ring an input or a seed. A lane runs down from the node
     that makes a tensor to the last one that reads it; a dotted lane holds what an iteration carries over. What cannot
@@ -44,8 +45,8 @@ def to_terminal(graph: nx.MultiDiGraph[str]) -> str:
     """
     drawn = list(_drawn(_rows(graph)))
     width = max((len(lanes) for _, _, lanes in drawn), default=0)
-    left = max([len("pass"), *(len(passes_text(row.passes)) for row, _, _ in drawn)])
-    lines = [click.style("pass".rjust(left), bold=True)]
+    left = max([len(heading), *(len(passes_text(row.passes)) for row, _, _ in drawn)])
+    lines = [click.style(heading.rjust(left), bold=True)]
     for row, sign, lanes in drawn:
         shown, lanes = passes_text(row.passes).rjust(left), lanes.ljust(width)
         if row.passes:

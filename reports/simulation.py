@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from accelerator_sim.designs import DesignFile, design_ids, load_design_file
+from accelerator_sim.designs import DesignFile, load_design_file
 from accelerator_sim.energy import PHYSICAL
 from accelerator_sim.estimate import Estimate, estimate
 from accelerator_sim.frame import make_frame
@@ -31,12 +32,14 @@ def simulate(cascade: NamedCascade, machine: str, design: str | None, *, workloa
     The shape is the workload's at ``seq_len`` tokens, with ``extents`` over it; ``settings`` replaces numbers of the
     machine by path; ``costs`` are nominal, or those at the low or high end of their bands.
 
-    Raises: FusebenchError of the part that is wrong; DesignError without a design, with the designs that fit.
+    Without a design it is that of the mapper, for the least latency.
+
+    Raises: FusebenchError of the part that is wrong.
     """
     found = load_machine(machine, settings, costs)
     shape = shape_for(cascade, workload, seq_len, batch, extents or {})
     if design is None:
-        raise DesignError(_no_design(cascade.cascade, found))
+        return mapped(cascade, found, shape, accounting)
     file = load_design_file(design)
     return estimate(cascade.cascade, file.design(shape.workload, shape.seq_len), found, shape, accounting)
 
@@ -123,11 +126,22 @@ def whole_extents(cascade: Cascade, extents: Mapping[str, int]) -> dict[str, int
     return found
 
 
-def _no_design(cascade: Cascade, machine: Machine) -> str:
-    fitting = [name for name in design_ids() if is_for(cascade, load_design_file(name), machine)]
-    advice = f"give --design, one of {', '.join(fitting)}" if fitting else \
-        "none of the shipped designs is for it: write one and give its path with --design"
-    return f"cascade {cascade.name!r}: a design is needed on machine {machine.id!r}, got none; {advice}"
+MAPPER_BUDGET_S = 60.0
+"""Seconds that the mapper may take where a simulation has no design."""
+
+
+def mapped(cascade: NamedCascade, machine: Machine, shape: Shape, accounting: str = PHYSICAL) -> Estimate:
+    """Returns the estimate under the fastest mapping that the mapper finds; a note says how far it may be from the best.
+
+    Raises: DesignError, CapacityError, ExtentError.
+    """
+    from accelerator_sim.mapper import map_cascade
+    found = map_cascade(cascade.cascade, machine, shape, budget_s=MAPPER_BUDGET_S)
+    made = found.estimate
+    if accounting != PHYSICAL:
+        made = estimate(cascade.cascade, found.design, machine, made.plan.shape, accounting)
+    how = "nothing in its space is faster" if found.proven_optimal else f"the best in its space may be {found.gap:.2%} faster"
+    return replace(made, notes=(*made.notes, f"the mapping was searched, since no design was given: {how}"))
 
 
 def is_for(cascade: Cascade, file: DesignFile, machine: Machine) -> bool:

@@ -18,7 +18,7 @@ from accelerator_sim.mapper.library import Tiles, Work
 from accelerator_sim.mapper.problem import Placement
 from accelerator_sim.mapper.structures import Loops, Table, inner_parts, overlapping, restricted, tables_of
 from accelerator_sim.mapper.tiles import Array
-from accelerator_sim.pipeline import dependences
+from accelerator_sim.pipeline import dependences, longest_chain
 
 if TYPE_CHECKING:
     from accelerator_sim.mapper.search import Weights
@@ -197,22 +197,27 @@ class Costs:
         problem = self.group.problem
         if not overlapping(problem, self.group.names):
             return np.zeros(len(busiest))
-        rounds = {n: self.tiles(n, loops).rounds[self.index(n, loops)] for n in self.group.names}
-        epochs = np.maximum.reduce(list(rounds.values()))
-        ready: dict[str, Array] = {}
-        longest: Array = np.zeros(len(busiest))
-        for name in self.group.names:
-            start: Array = np.zeros(len(busiest))
-            for producer in self._ahead[name]:
-                if producer in ready:
-                    leaving = 0.0
-                    if placed is not None and placed[producer].unit != placed[name].unit:
-                        leaving = float(problem.machine.units[placed[producer].unit].drain_cycles)
-                    start = np.maximum(start, ready[producer] + leaving)
-            ready[name] = start + cycles[name] / rounds[name]
-            longest = np.maximum(longest, ready[name])
+        numbered = {n: tuple(i for i, r in enumerate(loops) if r in problem.ranks(n)) for n in self.group.names}
+
+        def rounds(name: str, common: frozenset[str]) -> Array:
+            own = tuple(place for place, n in enumerate(numbered[name]) if str(n) in common)
+            return self.tiles(name, loops).rounds[own][self.index(name, loops)]
+
+        def span(name: str, common: frozenset[str]) -> Array:
+            return np.asarray(cycles[name] / rounds(name, common))
+
+        running = {n: frozenset(map(str, own)) for n, own in numbered.items()}
+        ahead = {n: [(p, self._leaving(p, n, placed)) for p in self._ahead[n]] for n in self.group.names}
+        longest = np.asarray(longest_chain(self.group.names, ahead, running, span))
+        epochs = np.maximum.reduce([rounds(n, running[n]) for n in self.group.names])
         share = np.where(np.isinf(busiest), 0.0, busiest) / epochs
         return np.where(np.isinf(busiest), np.inf, np.maximum(np.nan_to_num(longest, posinf=0.0) - share, 0.0))
+
+    def _leaving(self, producer: str, consumer: str, placed: Mapping[str, Placement] | None) -> float:
+        """Results that go to another unit have to leave the array first."""
+        if placed is None or placed[producer].unit == placed[consumer].unit:
+            return 0.0
+        return float(self.group.problem.machine.units[placed[producer].unit].drain_cycles)
 
     @cached_property
     def _ahead(self) -> dict[str, list[str]]:

@@ -107,12 +107,12 @@ class Group:
         return structure(self.problem.cascade).composites[self.problem.leaves[leaf]][0] == leaf
 
     def frame(self, loops: Loops) -> Frame:
-        """Returns the frame of the group under loops, with everything that has to be there kept outside of all.
+        """Returns the frame of the group under loops, with what it makes kept outside of all.
 
         Raises: DesignError where the loops have no counts.
         """
         memories = tuple(self.problem.machine.memories)[1:2]
-        kept = {t: ((m, 0),) for m in memories for t in self.tensors}
+        kept = {t: ((m, 0),) for m in memories for t in self.makers}
         made = Structure(self.names, loops, {n: self.problem.placements[n][0] for n in self.names}, {}, kept)
         return make_frame(self.problem.cascade, group_design(self.problem, made), False)
 
@@ -137,7 +137,8 @@ class Group:
                 own = [Place(((m, depths[-1]),)) for m in memories]
             if self.forwardable(tensor):
                 own.append(Place(()))
-            if not memories and tensor in self.crossing:
+            if tensor in self.crossing and (not memories or not depths and tensor not in self.makers):
+                # What can be kept nowhere comes from the outermost memory each time.
                 own.append(Place(()))
             if not own:
                 return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -44,13 +45,13 @@ from einsum_cascades.structure import structure
 class Tiles:
     """The tiles of one Einsum under loops, for each combination of sizes: by tensor and number of loops outside of the tile, the
     ``values`` that it holds and those that pass through it, of operands (``moved``) and of results (``made``), of which some
-    come ``back``. ``rounds`` is how often its loops run. ``invalid`` marks combinations that have no counts."""
+    come ``back``. ``rounds`` is how often some of its loops, by number, run together. ``invalid`` marks combinations that have no counts."""
 
     values: Mapping[tuple[str, int], Array]
     moved: Mapping[tuple[str, int], Array]
     made: Mapping[tuple[str, int], Array]
     back: Mapping[tuple[str, int], Array]
-    rounds: Array
+    rounds: Mapping[tuple[int, ...], Array]
     invalid: Array
 
 
@@ -179,7 +180,8 @@ class Library:
 
     def _alone(self, name: str, loops: Loops, placed: Placement | None = None, table: Table = ()) -> Structure:
         memories = tuple(self.problem.machine.memories)[1:2]
-        tensors = (*self.problem.results(name), *self.problem.operands(name)) if memories else ()
+        # A tensor that is read at several places at once cannot be kept by this Einsum alone.
+        tensors = (*self.problem.results(name), *(t for t in self.problem.operands(name) if self.problem.reads(name, t) == 1)) if memories else ()
         placed = placed or self.problem.placements[name][0]
         return Structure((name,), loops, {name: placed}, {placed.unit: table}, dict.fromkeys(tensors, ((memories[0], 0),) if memories else ()))
 
@@ -223,7 +225,10 @@ class Library:
         def count(sizes: Mapping[str, Quantity], block: tuple[int, ...]) -> dict[Any, Quantity]:
             plan = self._base(name, loops, sizes, block)
             work = plan.works[0][0]
-            found: dict[Any, Quantity] = {("rounds",): work.walk.rounds((*problem.instances, *loop_names(problem, loops)))}
+            names = loop_names(problem, loops)
+            found: dict[Any, Quantity] = {
+                ("rounds", own): work.walk.rounds((*problem.instances, *(names[n] for n in own)))
+                for count in range(len(loops) + 1) for own in combinations(range(len(loops)), count)}
             for depth in range(len(loops) + 1):
                 at = at_depth(problem, loops, depth)
                 above = work.above(at)
@@ -241,7 +246,7 @@ class Library:
 
         def of(kind: str) -> dict[tuple[str, int], Array]:
             return {(k[1], k[2]): v for k, v in found.items() if k[0] == kind}
-        return Tiles(of("values"), of("moved"), of("made"), of("back"), found["rounds",], invalid)
+        return Tiles(of("values"), of("moved"), of("made"), of("back"), {k[1]: v for k, v in found.items() if k[0] == "rounds"}, invalid)
 
     def _count_cycles(self, name: str, loops: Loops, placed: Placement, table: Table) -> Mapping[str, Array]:
         def count(sizes: Mapping[str, Quantity], block: tuple[int, ...]) -> dict[Any, Quantity]:
@@ -263,8 +268,9 @@ class Library:
             for operator, number in counts.operations[name].items():
                 energy = energy + number * units[placed.elsewhere.get(operator, placed.unit)].energy_of(operator)
             found: dict[Any, Quantity] = {("energy",): energy}
-            holder = next(iter(plan.design.bindings[0].kept), self.problem.machine.outermost.name)
-            for tensor, access in counts.memories[holder].items():
+            kept = {k.tensor: memory for memory, kepts in plan.design.bindings[0].kept.items() for k in kepts}
+            for tensor in (*self.problem.results(name), *self.problem.operands(name)):
+                access = counts.memories[kept.get(tensor, self.problem.machine.outermost.name)][tensor]
                 found["reads", tensor], found["writes", tensor] = access.reads, access.writes
             for operand in work.operands:
                 delivered = work.walk.delivered(operand, work.loops) * costs[placed.unit].write_pj

@@ -89,6 +89,10 @@ class Problem:
         """Returns the tensors that an Einsum reads, but its own earlier generations."""
         return self._operands[einsum]
 
+    def reads(self, einsum: str, tensor: str) -> int:
+        """Returns at how many places an Einsum reads a tensor."""
+        return sum(a.tensor == tensor for a in value_reads(self.einsums[einsum]))
+
     def results(self, einsum: str) -> tuple[str, ...]:
         """Returns the tensors that an Einsum makes: one, or several of an Einsum over tuples."""
         return tuple(a.tensor for a in self.einsums[einsum].outputs)
