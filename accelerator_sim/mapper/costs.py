@@ -66,9 +66,22 @@ class Costs:
 
     def all_cycles(self, name: str, loops: Loops, placed: Placement, table: Table) -> dict[str, Array]:
         """Returns the cycles of an Einsum on each unit."""
-        library, at = self.group.library, self.index(name, loops)
+        library = self.group.library
         own = restricted(table, inner_parts(self.group.problem, name, loops))
-        return {u: np.asarray(c[at]) for u, c in library.cycles(name, library.own(name, loops), placed, own).items()}
+        # By the numbers of sizes, which do not depend on the order of the loops but for predicates.
+        key = name, loops, placed.unit, own
+        if key not in self._cycles:
+            at = self.index(name, loops)
+            self._cycles[key] = {u: np.asarray(c[at]) for u, c in library.cycles(name, library.own(name, loops), placed, own).items()}
+        return self._cycles[key]
+
+    @cached_property
+    def _cycles(self) -> dict[object, dict[str, Array]]:
+        return {}
+
+    @cached_property
+    def _rounds(self) -> dict[object, Array]:
+        return {}
 
     def cycles(self, name: str, loops: Loops, placed: Placement, table: Table) -> Array:
         """Returns the cycles of an Einsum on its own unit."""
@@ -200,8 +213,11 @@ class Costs:
         numbered = {n: tuple(i for i, r in enumerate(loops) if r in problem.ranks(n)) for n in self.group.names}
 
         def rounds(name: str, common: frozenset[str]) -> Array:
-            own = tuple(place for place, n in enumerate(numbered[name]) if str(n) in common)
-            return self.tiles(name, loops).rounds[own][self.index(name, loops)]
+            key = name, loops, common
+            if key not in self._rounds:
+                own = tuple(place for place, n in enumerate(numbered[name]) if str(n) in common)
+                self._rounds[key] = self.tiles(name, loops).rounds[own][self.index(name, loops)]
+            return self._rounds[key]
 
         def span(name: str, common: frozenset[str]) -> Array:
             return np.asarray(cycles[name] / rounds(name, common))
@@ -246,14 +262,15 @@ class Costs:
         count = self.group.library.grid(loops).count
         every = np.arange(count)
         options = {t: self.options(t, loops, places[t], None, None, every) for t in self.group.tensors}
-        smallest = {t: np.minimum.reduce([sum(o.taken.values(), np.zeros(count)) for o in own]) for t, own in options.items()}
+        smallest = {t: np.minimum.reduce([np.where(o.ok, sum(o.taken.values(), np.zeros(count)), np.inf) for o in own])
+                    for t, own in options.items()}
         needed = sum(smallest.values(), np.zeros(count))
         sizes = {m.name: float(m.bytes) if m.bytes is not None else np.inf for m in problem.machine.memories.values()}
         room = sum(n for m, n in sizes.items() if m != problem.machine.outermost.name)
         seconds: dict[str, Array] = {}
         energy: Array = np.where(needed > room, np.inf, 0.0) if problem.machine.memories and len(sizes) > 1 else np.zeros(count)
         for tensor, own in options.items():
-            others = needed - smallest[tensor]
+            others = np.where(np.isinf(needed), np.inf, needed - np.where(np.isinf(needed), 0.0, smallest[tensor]))
             fits = [o.ok & (sum(o.taken.values(), np.zeros(count)) + others <= room) &
                     np.logical_and.reduce([np.ones(count, bool), *(v <= sizes[m] for m, v in o.taken.items())]) for o in own]
             for memory in own[0].moved:
@@ -274,12 +291,14 @@ class Costs:
         chosen: dict[str, tuple[Array, list[Option]]] = {}
         for tensor in self.group.tensors:
             own = self.options(tensor, loops, places[tensor], None, None, np.arange(count))
-            rows = np.stack([sum(o.taken.values(), np.zeros(count)) for o in own])
+            rows = np.stack([np.where(o.ok, sum(o.taken.values(), np.zeros(count)), np.inf) for o in own])
             pick = np.argmin(rows, axis=0)
             chosen[tensor] = pick, own
             total = total + rows[pick, np.arange(count)]
         at = int(np.argmin(total))
         found = {}
+        if np.isinf(total[at]):
+            return None
         for tensor, (pick, own) in chosen.items():
             for memory, taken in own[int(pick[at])].taken.items():
                 found[tensor] = memory, float(taken[at])
@@ -311,6 +330,8 @@ class Costs:
         ok = np.ones(count, bool)
         energy = zero
         forwarded = place.forwarded and made is not None and bool(group.readers[tensor])
+        if forwarded and placed is None:
+            ok = group.might_forward(tensor, loops)[at]
         if placed is not None and tables is not None:
             if forwarded:
                 ok = group.fits_registers(tensor, loops, placed, tables)[at]

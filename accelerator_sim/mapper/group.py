@@ -173,6 +173,19 @@ class Group:
             return False
         return tensor not in structure(self.problem.cascade).iterative
 
+    def might_forward(self, tensor: str, loops: Loops) -> Array:
+        """Returns for which combinations of sizes some unit has enough PEs for one value each of a tensor in a round; where one
+        Einsum reads it, values may also be taken as they are made."""
+        grid, maker = self.library.grid(loops), self.makers[tensor]
+        if len(self.readers[tensor]) == 1:
+            return np.ones(grid.count, bool)
+        most = max(float(self.problem.machine.units[p.unit].pes) for p in self.problem.placements[maker])
+        total = np.ones(grid.count)
+        for part in inner_parts(self.problem, maker, loops):
+            if self._has(tensor, part, loops):
+                total = total * grid.sizes.get(part, float(self.problem.extents.get(part, 1)))
+        return np.asarray(total <= most)
+
     def fits_registers(self, tensor: str, loops: Loops, placed: Mapping[str, Placement], tables: Mapping[str, Table]) -> Array:
         """Returns for which combinations of sizes a tensor can be forwarded: each PE that makes it holds one value of it in a
         round, or the one Einsum that reads it takes the values as they are made (which needs the table of its unit)."""

@@ -131,6 +131,11 @@ class Problem:
         return {}
 
     @cached_property
+    def known_parts(self) -> dict[tuple[str, tuple[str, ...]], tuple[str, ...]]:
+        """The parts of an Einsum's own loops under shared ones, which structures.inner_parts keeps here."""
+        return {}
+
+    @cached_property
     def placements(self) -> dict[str, tuple[Placement, ...]]:
         """The units that each Einsum can run on: those that perform all its operators, else any with the help of others.
 

@@ -155,9 +155,14 @@ class GroupSearch:
             if np.isfinite(least):
                 self._push(least, Order(loops, places, bound))
         # A good mapping early makes the bounds count.
-        for _, _, entry in heapq.nsmallest(2, self.heap):
-            if isinstance(entry, Order) and not self.watch.over() and entry.bound.min() < self._limit(cutoff):
-                self._evaluate(self._likely(entry), self._limit(cutoff), most=64)
+        for number, (_, _, entry) in enumerate(sorted(self.heap, key=lambda e: e[:2])):
+            if isinstance(entry, Order) and (number < 2 or self.outcome.best is None) and entry.bound.min() < self._limit(cutoff):
+                if self.watch.over():
+                    break
+                likely = self._likely(entry)
+                self._evaluate(likely, self._limit(cutoff), most=64)
+                if self.outcome.best is None:
+                    self._evaluate(likely, self._limit(cutoff))
 
     def _need(self, loops: Loops, places: Mapping[str, tuple[Place, ...]]) -> None:
         """Notes the least that the on-chip memories have to hold, for when nothing fits."""
@@ -260,6 +265,8 @@ class GroupSearch:
                 for unit, took in own.items():
                     loads[unit] = loads.get(unit, 0.0) + took
             busiest = np.maximum.reduce(list(loads.values()))
+            if float(self.weights.value(np.maximum(busiest / clock, floor[0]), floor[1])[at].min()) >= limit:
+                continue
             longest = {n: np.maximum.reduce(list(own.values())) for n, own in cycles.items()}
             fill = self.costs.fill(loops, longest, busiest, placed)
             energy = floor[1]

@@ -97,6 +97,14 @@ def grid_of(problem: Problem, loops: Loops) -> Grid:
 def inner_parts(problem: Problem, name: str, loops: Loops) -> tuple[str, ...]:
     """Returns the parts of an Einsum's own loops, outer to inner: those of its result outside of those that it reduces, so that
     sums stay in registers."""
+    known = problem.known_parts
+    key = name, loops
+    if key not in known:
+        known[key] = _inner_parts(problem, name, loops)
+    return known[key]
+
+
+def _inner_parts(problem: Problem, name: str, loops: Loops) -> tuple[str, ...]:
     parts = cut(problem, loops)
     own = [r for r in problem.ranks(name) if r in parts or r not in loops]
     einsum = problem.einsums[name]
