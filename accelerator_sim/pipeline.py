@@ -51,8 +51,8 @@ class Dependence:
     loop: str | None
 
 
-def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
-    """Returns the pipeline of a stage."""
+def pipeline(plan: Plan, stage: Stage, counts: StageCounts, moving_cycles: Quantity = 0) -> Pipeline:
+    """Returns the pipeline of a stage whose traffic takes so many cycles: epochs do not follow each other any faster."""
     works = {w.name: w for w in plan.stage_works(stage)}
     loops = epoch_loops(plan, stage)
     epochs: Quantity = 1
@@ -94,7 +94,7 @@ def pipeline(plan: Plan, stage: Stage, counts: StageCounts) -> Pipeline:
     ahead = {name: [(e.producer, _leaving(works[e.producer], works[name])) for e in edges
                     if e.consumer == name and not e.lag and e.producer != name] for name in works}
     running = {name: frozenset(x for x in loops if x in work.loops) for name, work in works.items()}
-    fill = larger(longest_chain(works, ahead, running, span) - steady / epochs, 0)
+    fill = larger(longest_chain(works, ahead, running, span) - larger(steady, moving_cycles) / epochs, 0)
     return Pipeline(epochs, resource, recurrence, steady, fill, None if is_array(recurrence) else slowest)
 
 

@@ -45,17 +45,6 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
     for work in works:
         for unit, cycles in counts.cycles[work.name].items():
             unit_cycles[unit] = unit_cycles.get(unit, 0) + cycles
-    derived: Pipeline | None = None
-    fill: Quantity = 0
-    if stage.schedule.phases:
-        compute = _phased(plan, stage, counts)
-    elif stage.schedule.pipelined:
-        derived = pipeline(plan, stage, counts)
-        compute, fill = derived.steady_cycles, derived.fill_cycles
-    else:
-        compute = 0
-        for cycles in unit_cycles.values():
-            compute = larger(compute, cycles)
     moved: Quantity = 0
     memory_s: Quantity = 0.0
     slowest: str | None = None
@@ -72,7 +61,19 @@ def stage_time(plan: Plan, stage: Stage, counts: StageCounts) -> StageTime:
             memory_s = larger(memory_s, took)
     network_s, network = _network_time(plan, counts)
     # In cycles, so that whole numbers stay whole.
-    cycles = larger(compute, larger(memory_s, network_s) * plan.machine.clock_hz) + fill
+    moving = larger(memory_s, network_s) * plan.machine.clock_hz
+    derived: Pipeline | None = None
+    fill: Quantity = 0
+    if stage.schedule.phases:
+        compute = _phased(plan, stage, counts)
+    elif stage.schedule.pipelined:
+        derived = pipeline(plan, stage, counts, moving)
+        compute, fill = derived.steady_cycles, derived.fill_cycles
+    else:
+        compute = 0
+        for cycles in unit_cycles.values():
+            compute = larger(compute, cycles)
+    cycles = larger(compute, moving) + fill
     return StageTime(compute, memory_s, cycles, unit_cycles, moved, slowest or plan.machine.outermost.name, derived, network_s, network)
 
 

@@ -194,22 +194,22 @@ class Costs:
                 unit = next(iter(each))
                 alone[unit] = alone.get(unit, 0) + fewest
         busiest = np.maximum.reduce([total / len(problem.machine.units), most, *alone.values()])
-        fill = self.fill(loops, {n: np.minimum.reduce([self.least_cycles(n, loops, p) for p in problem.placements[n]])
-                                 for n in self.group.names}, busiest)
+        chain = self.chain(loops, {n: np.minimum.reduce([self.least_cycles(n, loops, p) for p in problem.placements[n]])
+                                 for n in self.group.names})
         traffic_s, traffic_pj = self.floor(loops, places, weights)
         energy = traffic_pj
         if weights.energy_pj:
             for name in self.group.names:
                 energy = energy + self.least_energy(name, loops)
         clock = float(problem.machine.clock_hz)
-        return np.asarray(weights.value(np.maximum(busiest / clock, traffic_s) + fill / clock, energy))
+        return np.asarray(weights.value(filled(np.maximum(busiest / clock, traffic_s), chain, clock), energy))
 
-    def fill(self, loops: Loops, cycles: Mapping[str, Array], busiest: Array, placed: Mapping[str, Placement] | None = None) -> Array:
-        """Returns the cycles in which the pipeline of the group fills, at least: those of one round along the longest chain of
-        Einsums, without the share of a round in what the busiest unit works. With units, results also leave the array."""
+    def chain(self, loops: Loops, cycles: Mapping[str, Array], placed: Mapping[str, Placement] | None = None) -> tuple[Array, Array]:
+        """Returns the cycles of one round along the longest chain of Einsums, at least, and the number of rounds. With units, results
+        also leave the array."""
         problem = self.group.problem
         if not overlapping(problem, self.group.names):
-            return np.zeros(len(busiest))
+            return np.zeros(1), np.ones(1)
         numbered = {n: tuple(i for i, r in enumerate(loops) if r in problem.ranks(n)) for n in self.group.names}
 
         def rounds(name: str, common: frozenset[str]) -> Array:
@@ -226,8 +226,7 @@ class Costs:
         ahead = {n: [(p, self._leaving(p, n, placed)) for p in self._ahead[n]] for n in self.group.names}
         longest = np.asarray(longest_chain(self.group.names, ahead, running, span))
         epochs = np.maximum.reduce([rounds(n, running[n]) for n in self.group.names])
-        share = np.where(np.isinf(busiest), 0.0, busiest) / epochs
-        return np.where(np.isinf(busiest), np.inf, np.maximum(np.nan_to_num(longest, posinf=0.0) - share, 0.0))
+        return longest, epochs
 
     def _leaving(self, producer: str, consumer: str, placed: Mapping[str, Placement] | None) -> float:
         """Results that go to another unit have to leave the array first."""
@@ -392,3 +391,13 @@ class Costs:
                 values = work.passed_pj[tensor][self.index(name, loops)[at]]
                 found[unit] = np.minimum(found[unit], values) if unit in found else values
         return sum(found.values(), np.zeros(len(at)))
+
+
+def filled(interval_s: Array, chain: tuple[Array, Array], clock_hz: float) -> Array:
+    """Returns the seconds of a group whose units and traffic take so many, with those in which its pipeline fills: what the chain of
+    one round takes beyond a round's share. It grows with the first."""
+    longest, epochs = chain
+    known = np.isfinite(interval_s)
+    shares = np.where(known, interval_s, 0.0)
+    beyond = np.maximum(np.where(np.isfinite(longest), longest, 0.0) / clock_hz - shares / epochs, 0.0)
+    return np.where(known, shares + beyond, np.inf)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from accelerator_sim.machine import Machine
-from accelerator_sim.mapper.costs import Option
+from accelerator_sim.mapper.costs import Option, filled
 from accelerator_sim.mapper.tiles import Array
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Retained:
     open_bound: float
 
 
-def retain(machine: Machine, options: Mapping[str, Sequence[Option]], busiest_s: Array, fill_s: Array, fixed_pj: Array,
-           weights: Weights) -> Retained:
+def retain(machine: Machine, options: Mapping[str, Sequence[Option]], busiest_s: Array, chain: tuple[Array, Array],
+           fixed_pj: Array, weights: Weights) -> Retained:
     """Returns the best choice of places; of those that are as good, the one with the least energy."""
     count = len(busiest_s)
     own = [_useful(list(o), machine, weights) for o in options.values()]
@@ -42,7 +42,7 @@ def retain(machine: Machine, options: Mapping[str, Sequence[Option]], busiest_s:
     for useful in own:
         total *= len(useful)
     if total > MOST_CHOICES:
-        left = float(weights.value(busiest_s + fill_s, fixed_pj).min())
+        left = float(weights.value(filled(busiest_s, chain, float(machine.clock_hz)), fixed_pj).min())
         own = _fewer(own)
     # Those with the most to choose from first; the least that the others need is known.
     order = sorted(range(len(own)), key=lambda n: -len(own[n]))
@@ -60,7 +60,7 @@ def retain(machine: Machine, options: Mapping[str, Sequence[Option]], busiest_s:
             seconds = busiest_s
             for memory, rate in rates.items():
                 seconds = np.maximum(seconds, moved[memory] / rate)
-            value = np.where(ok, weights.value(seconds + fill_s, energy), np.inf)
+            value = np.where(ok, weights.value(filled(seconds, chain, float(machine.clock_hz)), energy), np.inf)
             better = (value < best) | (value == best) & (energy < spent) & np.isfinite(value)
             if better.any():
                 best[better], spent[better] = value[better], energy[better]

@@ -18,7 +18,7 @@ import numpy as np
 
 from accelerator_sim.errors import CapacityError
 from accelerator_sim.estimate import estimate
-from accelerator_sim.mapper.costs import Costs, Option
+from accelerator_sim.mapper.costs import Costs, Option, filled
 from accelerator_sim.mapper.group import Group, Place
 from accelerator_sim.mapper.problem import Placement
 from accelerator_sim.mapper.progress import Watch
@@ -42,6 +42,8 @@ class Weights:
         """Returns the weighted sum."""
         if not self.energy_pj:
             return self.latency_s * latency_s
+        if not self.latency_s:
+            return self.energy_pj * energy_pj
         return self.latency_s * latency_s + self.energy_pj * energy_pj
 
 
@@ -268,12 +270,12 @@ class GroupSearch:
             if float(self.weights.value(np.maximum(busiest / clock, floor[0]), floor[1])[at].min()) >= limit:
                 continue
             longest = {n: np.maximum.reduce(list(own.values())) for n, own in cycles.items()}
-            fill = self.costs.fill(loops, longest, busiest, placed)
+            chain = self.costs.chain(loops, longest, placed)
             energy = floor[1]
             if self.weights.energy_pj:
                 for n in self.group.names:
                     energy = energy + self.costs.energy(n, loops, placed[n], tables[placed[n].unit])
-            value = self.weights.value(np.maximum(busiest / clock, floor[0]) + fill / clock, energy)
+            value = self.weights.value(filled(np.maximum(busiest / clock, floor[0]), chain, clock), energy)
             least = float(value[at].min())
             if least < limit:
                 yield Class(order, dict(placed), tables, least, value)
@@ -329,14 +331,14 @@ class GroupSearch:
         busiest = self.costs.busiest(made.placed, made.tables, order.loops)
         longest = {n: np.maximum.reduce(list(self.costs.all_cycles(n, order.loops, made.placed[n], made.tables[made.placed[n].unit]).values()))
                    for n in group.names}
-        fill = self.costs.fill(order.loops, longest, busiest, made.placed)[alive] / clock
+        chain = tuple(np.broadcast_to(c, busiest.shape)[alive] for c in self.costs.chain(order.loops, longest, made.placed))
         options = {t: self.costs.options(t, order.loops, order.places[t], made.placed, made.tables, alive) for t in group.tensors}
         fixed = self.costs.fixed_energy(made.placed, made.tables, order.loops)[alive] if self.weights.energy_pj else np.zeros(len(alive))
-        kept = retain(group.problem.machine, options, busiest[alive] / clock, fill, fixed, self.weights)
+        kept = retain(group.problem.machine, options, busiest[alive] / clock, (chain[0], chain[1]), fixed, self.weights)
         if kept.open_bound < np.inf and most is None:
             self.left = min(self.left, float(kept.open_bound))
-        if group.problem.machine.networks and most is None:
-            # What networks take is not part of the bounds: other places might use them less.
+        if most is None and (group.problem.machine.networks or self.weights.latency_s and self.weights.energy_pj and group.iterated):
+            # What networks take, and circles of dependences, is not part of the bounds: other places might do better then.
             self.left = min(self.left, made.value)
         # The most promising first: what they reach rules out others.
         for choice in sorted(kept.groups, key=lambda c: float(kept.bound[kept.groups[c]].min())):
@@ -359,7 +361,8 @@ class GroupSearch:
                 found = estimate(group.problem.cascade, design, group.problem.machine, group.library.shape(sizes), whole=False)
             except CapacityError:
                 return {"latency": np.inf, "energy": np.inf}
-            return {"latency": np.where(found.valid, found.latency_s, np.inf), "energy": found.energy_pj["total"]}
+            return {"latency": np.where(found.valid, found.latency_s, np.inf),
+                    "energy": np.where(found.valid, found.energy_pj["total"], np.inf)}
 
         found, invalid = group.library.counted(grid, cost, group.names, at)
         self.outcome.evaluated += len(at)
