@@ -6,7 +6,7 @@ for given units and tables the best places of the tensors are a choice among opt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -180,20 +180,16 @@ class Costs:
                 loads[unit] = loads[unit] + cycles if unit in loads else cycles
         return np.asarray(np.maximum.reduce(list(loads.values())))
 
+    def least_busy(self, loops: Loops) -> Array:
+        """Returns cycles that the busiest unit works at least, whatever the units and tables."""
+        problem = self.group.problem
+        return balanced(tuple(problem.machine.units), [{p.unit: self.least_cycles(n, loops, p) for p in problem.placements[n]}
+                                                       for n in self.group.names])
+
     def bound(self, loops: Loops, places: Mapping[str, tuple[Place, ...]], weights: Weights) -> Array:
         """Returns a value below which no mapping under these loops comes, for each combination of sizes; infinite where nothing fits."""
         problem = self.group.problem
-        total: Array = np.zeros(self.group.library.grid(loops).count)
-        most: Array = total
-        alone: dict[str, Array] = {}
-        for name in self.group.names:
-            each = {p.unit: self.least_cycles(name, loops, p) for p in problem.placements[name]}
-            fewest = np.minimum.reduce(list(each.values()))
-            total, most = total + fewest, np.maximum(most, fewest)
-            if len(each) == 1:
-                unit = next(iter(each))
-                alone[unit] = alone.get(unit, 0) + fewest
-        busiest = np.maximum.reduce([total / len(problem.machine.units), most, *alone.values()])
+        busiest = self.least_busy(loops)
         chain = self.chain(loops, {n: np.minimum.reduce([self.least_cycles(n, loops, p) for p in problem.placements[n]])
                                  for n in self.group.names})
         traffic_s, traffic_pj = self.floor(loops, places, weights)
@@ -401,3 +397,23 @@ def filled(interval_s: Array, chain: tuple[Array, Array], clock_hz: float) -> Ar
     shares = np.where(known, interval_s, 0.0)
     beyond = np.maximum(np.where(np.isfinite(longest), longest, 0.0) / clock_hz - shares / epochs, 0.0)
     return np.where(known, shares + beyond, np.inf)
+
+
+SHARES = (0.5, 0.75, 0.25, 0.9, 0.1, 0.97, 0.03, 0.99, 0.01, 1.0)
+"""Weights of one unit against the others, for the bound of :func:`balanced`."""
+
+
+def balanced(units: Sequence[str], cycles: Sequence[Mapping[str, Array]]) -> Array:
+    """Returns cycles that the busiest unit works at least, wherever Einsums run; ``cycles`` are those of each on each unit it can run on.
+
+    The busiest works no less than any weighted mean of all units, and in that mean each Einsum adds no less than where it adds least.
+    """
+    found = np.maximum.reduce([np.minimum.reduce(list(own.values())) for own in cycles])
+    for unit in units if len(units) > 1 else ():
+        for share in SHARES:
+            weights = {u: share if u == unit else (1 - share) / (len(units) - 1) for u in units}
+            total = sum((np.minimum.reduce([weights[u] * c for u, c in own.items()]) for own in cycles), np.zeros(1))
+            found = np.maximum(found, np.nan_to_num(total, nan=0.0, posinf=np.inf))
+    if len(units) == 1:
+        found = sum((next(iter(own.values())) for own in cycles), np.zeros(1))
+    return np.asarray(found)

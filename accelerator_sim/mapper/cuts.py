@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accelerator_sim.mapper.costs import Costs
+from accelerator_sim.mapper.costs import Costs, balanced
 from accelerator_sim.mapper.group import Group
 from accelerator_sim.mapper.library import Library
 from accelerator_sim.mapper.problem import Problem
@@ -55,6 +55,9 @@ class Cuts:
     def run(self, cutoff: float = np.inf) -> CutsFound:
         """Returns the best cut whose value is below the cutoff."""
         self._begin()
+        # The smallest groups first: what they reach together is a limit for all others.
+        for group in self._smallest():
+            self._search(group, cutoff)
         while True:
             found, _ = self._path(self._upper())
             limit = min(cutoff, found)
@@ -65,8 +68,8 @@ class Cuts:
             left = [g for g in path if not self._done(g)]
             if not left or self.watch.over():
                 break
-            # The group that may raise the bound most.
-            group = max(left, key=lambda g: self.lower[g])
+            # Small groups are soon searched, and may already say that another path is better.
+            group = min(left, key=lambda g: (g[1] - g[0], -self.lower[g]))
             self._search(group, limit - (least - self.lower[group]))
         value, best = self._path(self._upper())
         groups = [self.searches[g].outcome.best for g in best]
@@ -81,10 +84,14 @@ class Cuts:
     def _begin(self) -> None:
         if self.lower:
             return
-        floors = {n: self._floor(n) for n in self.problem.order}
+        floors = {n: self.library.floor(n) for n in self.problem.order}
         for start, end in self._intervals():
             names = self.problem.order[start:end]
             self.lower[start, end] = self._bound(Group(self.problem, self.library, names), floors)
+
+    def _smallest(self) -> list[tuple[int, int]]:
+        """Groups that cannot be cut any further."""
+        return [g for g in self.lower if not any(h != g and g[0] <= h[0] and h[1] <= g[1] for h in self.lower)]
 
     def _intervals(self) -> list[tuple[int, int]]:
         """The groups: Einsums next to each other, which share tensors, and of circles of dependences all or none."""
@@ -115,14 +122,9 @@ class Cuts:
             groups = [g for g in groups if not g & own] + [own.union(*joined)]
         return len(groups) == 1
 
-    def _floor(self, name: str) -> tuple[float, float]:
-        """The fewest cycles of an Einsum on any unit, all PEs at work, and the least energy of its operations and registers."""
-        return self.library.floor(name)
-
-    def _bound(self, group: Group, floors: dict[str, tuple[float, float]]) -> float:
+    def _bound(self, group: Group, floors: dict[str, tuple[dict[str, float], float]]) -> float:
         machine = self.problem.machine
-        cycles = [floors[n][0] for n in group.names]
-        busiest = max(sum(cycles) / len(machine.units), *cycles, *self._alone(group, floors))
+        busiest = float(balanced(tuple(machine.units), [{u: np.array([c]) for u, c in floors[n][0].items()} for n in group.names])[0])
         moved, energy = 0.0, sum(floors[n][1] for n in group.names)
         costs = Costs(group)
         for tensor in group.crossing:
@@ -134,15 +136,6 @@ class Cuts:
         rate = machine.outermost.bytes_per_s
         seconds = max(busiest / float(machine.clock_hz), 0.0 if rate is None else moved / float(rate))
         return float(self.weights.value(seconds, energy))
-
-    def _alone(self, group: Group, floors: dict[str, tuple[float, float]]) -> list[float]:
-        """The work of units that some Einsums cannot do without."""
-        found: dict[str, float] = {}
-        for n in group.names:
-            own = self.problem.placements[n]
-            if len(own) == 1:
-                found[own[0].unit] = found.get(own[0].unit, 0.0) + floors[n][0]
-        return list(found.values())
 
     def _upper(self) -> dict[tuple[int, int], float]:
         return {g: s.outcome.best.value for g, s in self.searches.items() if s.outcome.best is not None}
@@ -159,7 +152,8 @@ class Cuts:
         search = self.searches.get(group)
         if search is None:
             names = self.problem.order[group[0]:group[1]]
-            search = self.searches[group] = GroupSearch(Group(self.problem, self.library, names), self.weights, self.watch)
+            search = self.searches[group] = GroupSearch(
+                Group(self.problem, self.library, names), self.weights, self.watch, self.lower[group])
         outcome = search.run(cutoff)
         self.lower[group] = max(self.lower[group], outcome.bound)
         best, _ = self._path(self._upper())

@@ -152,13 +152,14 @@ class Library:
     def _cycles(self) -> dict[tuple[str, Loops, str, Table], Mapping[str, Array]]:
         return {}
 
-    def floor(self, name: str) -> tuple[float, float]:
-        """Returns cycles that an Einsum takes at least on any unit, and the least energy of its operations and registers: no tile
+    def floor(self, name: str) -> tuple[dict[str, float], float]:
+        """Returns cycles that an Einsum takes at least on each unit, and the least energy of its operations and registers: no tile
         takes fewer steps than whole ranks do, and every point reads its operands and writes its result."""
         problem = self.problem
         plan = self._base(name, (), {}, (0, 1, 0))
         base = plan.works[0][0]
-        least_cycles, least_pj = np.inf, np.inf
+        cycles: dict[str, float] = {}
+        least_pj = np.inf
         for placed in problem.placements[name]:
             unit = problem.machine.units[placed.unit]
             cost = unit.register_file.cost(f"{placed.unit}.register_file")
@@ -170,11 +171,11 @@ class Library:
                 pj += present * number * problem.machine.units[placed.elsewhere.get(operator, placed.unit)].energy_of(operator)
             least_pj = min(least_pj, float(pj))
             if self._tied[name]:
-                least_cycles = min(least_cycles, present * float(cycles_per_point(work)) / float(unit.pes))
+                cycles[placed.unit] = present * float(cycles_per_point(work)) / float(unit.pes)
                 continue
-            for table in tables_of(problem, unit, (name,), ()):
-                least_cycles = min(least_cycles, float(self.cycles(name, (), placed, table)[placed.unit][0]))
-        return least_cycles, least_pj
+            cycles[placed.unit] = min(float(self.cycles(name, (), placed, table)[placed.unit][0])
+                                      for table in tables_of(problem, unit, (name,), ()))
+        return cycles, least_pj
 
     # --- private parts ---
 
@@ -296,10 +297,7 @@ class Library:
             pending = [np.array([n]) for n in range(len(every))]
         elif len(every) > 1:
             # What does not divide its rank is refused more often.
-            even = np.ones(len(every), bool)
-            for rank, own in grid.choices.items():
-                whole = np.array([all(self.problem.extents[rank] % s == 0 for s in (np.prod(c[i:]) for i in range(len(c)))) for c in own])
-                even &= whole[grid.numbers[rank][every]]
+            even = grid.even(self.problem.extents)[every]
             pending = [part for part in (np.flatnonzero(even), np.flatnonzero(~even)) if len(part)]
         while pending:
             place = pending.pop()

@@ -93,11 +93,12 @@ class Class:
 
 @dataclass(eq=False)
 class GroupSearch:
-    """The search of one group, which can be taken up again with another cutoff."""
+    """The search of one group, which can be taken up again with another cutoff; ``floor`` is a value that it is not below."""
 
     group: Group
     weights: Weights
     watch: Watch
+    floor: float = 0.0
     outcome: Outcome = field(default_factory=Outcome)
     heap: list[tuple[float, int, Order | Class]] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
@@ -146,7 +147,17 @@ class GroupSearch:
 
     def _begin(self, cutoff: float) -> None:
         self.started = True
+        clock = float(self.group.problem.machine.clock_hz)
         for loops in self.group.loops():
+            if self.watch.over():
+                # Orders that are left have no bound but that of the group.
+                self.left = min(self.left, self.floor)
+                break
+            busy = float(self.weights.value(self.costs.least_busy(loops).min() / clock, 0.0))
+            if busy >= self._limit(cutoff):
+                self.left = min(self.left, busy)
+                self.outcome.pruned += self.group.library.grid(loops).count
+                continue
             places = self.group.places(loops)
             if places is None:
                 continue

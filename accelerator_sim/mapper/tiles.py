@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,20 @@ class Grid:
             for place, part in enumerate(self.parts[rank][1:]):
                 found[part] = np.array([sizes[place] for sizes in own], float)[self.numbers[rank]]
         return found
+
+    def even(self, extents: Mapping[str, int]) -> Array:
+        """Returns for which combinations all tiles of all ranks are full."""
+        if not self._even:
+            found = np.ones(self.count, bool)
+            for rank, own in self.choices.items():
+                whole = [all(extents[rank] % prod(sizes[place:]) == 0 for place in range(len(sizes))) for sizes in own]
+                found &= np.array(whole)[self.numbers[rank]]
+            self._even.append(found)
+        return self._even[0]
+
+    @cached_property
+    def _even(self) -> list[Array]:
+        return []
 
     def within(self, ranks: Sequence[str]) -> Array:
         """Returns, for each combination, its number in the grid of some of the ranks alone."""

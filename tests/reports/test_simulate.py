@@ -78,7 +78,6 @@ def test_a_cascade_of_ones_own_takes_its_shape_from_extents(fusebench: Command, 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("attention:3pass", "--machine", "fusemax", "--design", "binding", *BERT), "has no such Einsum, got 'BQK'"),
-    (("attention:1pass", "--machine", "fusemax", *BERT), "a design is needed on machine 'fusemax', got none; give --design, one of arch"),
     (("attention:1pass", "--machine", "flat", "--design", "binding", *BERT), "array_2d has no such operator, got 'max'"),
     (("attention:3pass", "--machine", "flat", "--design", "flat", "--workload", "bert", "--seq-len", "2000"), "no mapping for this workload"),
     (("attention:1pass", "--machine", "fusemax", "--design", "binding", *BERT, "--set", "global_buffer.bytes=40000"), "do not fit global_buffer"),
