@@ -71,10 +71,10 @@ def reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[s
     """Returns O[p,f]: attention to the keys of all shards, one after another."""
     import numpy as np
     if "Table" in inputs:
-        of = [[inputs[name][table].reshape(-1, inputs[name].shape[2])[:count] for name in "KV"]
+        of = [[inputs[name][table.astype(int)].reshape(-1, inputs[name].shape[2])[:int(count)] for name in "KV"]
               for table, count in zip(inputs["Table"], inputs["Len"], strict=True)]
     else:
-        of = [[inputs[name][shard, :count] for name in "KV"] for shard, count in enumerate(inputs["Len"])]
+        of = [[inputs[name][shard, :int(count)] for name in "KV"] for shard, count in enumerate(inputs["Len"])]
     keys, values = (np.concatenate(parts) for parts in zip(*of, strict=True))
     weights = softmax(inputs["Q"] @ keys.T / np.sqrt(keys.shape[1])) if len(keys) else np.zeros((len(inputs["Q"]), 0))
     return {"O": weights @ values}

@@ -31,10 +31,12 @@ BK[i1,i0,n]  = K[i1*I0 + i0, n]
 G[i1,i0,n]   = -softplus(-T[i1*I0 + i0, n]) / 16
 A[i1,i0,n]   = sum[k0] G[i1,k0,n] where k0 <= i0
 """
-# What a chunk adds to the state, and what the state gives to a chunk.
+# What a chunk adds to the state, and what the state gives to a chunk. Gates after a token are summed by themselves: as a
+# difference of two long sums, those after the last would not be 0 in low precision.
 _ACROSS = """
 TA[i1,n]     = G[i1,i0,n]
-EK[i1,i0,n]  = exp(TA[i1,n] - A[i1,i0,n])
+SE[i1,i0,n]  = sum[k0] G[i1,k0,n] where k0 > i0
+EK[i1,i0,n]  = exp(SE[i1,i0,n])
 DK[i1,i0,n]  = BK[i1,i0,n] * EK[i1,i0,n]
 SC[i1,n,v]   = DK[i1,i0,n] * V[i1*I0 + i0, v]
 EC[i1,n]     = exp(TA[i1,n])

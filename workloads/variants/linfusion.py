@@ -136,8 +136,8 @@ VARIANT = Variant(
     cases=(
         Case("random", {"p": 9, "m": 14, "e": 4, "f": 5}, algorithms=_CORE),
         Case("one key", {"p": 5, "m": 1, "e": 3, "f": 4}, algorithms=_CORE, reference=one_key_reference),
-        Case("features beyond the range of exp", {"p": 5, "m": 9, "e": 4, "f": 3}, {"Q": normal(1e3), "K": normal(1e3)},
-             algorithms=_CORE),
+        Case("queries beyond the range of exp", {"p": 5, "m": 9, "e": 4, "f": 3}, {"Q": normal(1e3)}, algorithms=_CORE),
+        Case("keys beyond the range of exp", {"p": 5, "m": 9, "e": 4, "f": 3}, {"K": normal(1e3)}, algorithms=_CORE),
         Case("values of 1", {"p": 5, "m": 9, "e": 4, "f": 3}, {"V": constant(1.0)}, algorithms=_CORE),
         Case("layer", {"t": 7, "d": 6, "u": 5, "h": 2, "e": 3, "f": 4, "c": 6}, algorithms=("layer",),
              reference=layer_reference),

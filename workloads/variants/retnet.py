@@ -6,7 +6,8 @@ Of head h, O[i] = Q[i] (sum over k <= i of gamma^(i-k) K[k] V[k]'), scaled by 1/
 chunk that is not full decays by the tokens that it has. ``layer`` is what stands around it, in the recurrent form: each
 head is normed over its values (group norm without parameters of its own), gated by silu(G), and projected.
 
-Rotation of queries and keys is applied before. Decays are powers with exponents of 0 or more, kept as logarithms.
+Rotation of queries and keys is applied before. Powers of a decay are exponentials of its logarithm times distances of 0
+or more.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _PAPER = "Sun et al., Retentive Network: A Successor to Transformer for Large La
 _LIBRARY = "github.com/fla-org/flash-linear-attention, fla/layers/multiscale_retention.py"
 
 _DECAY = "LG[h] = log1p(-exp2(-5 - h))\n"
-_RECURRENCE = f"""{_DECAY}
-GA[h]        = exp(LG[h])
+_RECURRENCE = """
+GA[h]        = 1 - exp2(-5 - h)
 KV[i,h,n,v]  = K[i,h,n] * V[i,h,v]
 S[i+1,h,n,v] = GA[h] * S[i,h,n,v] + KV[i,h,n,v]
 QS[i,h,v]    = Q[i,h,n] * S[i+1,h,n,v]

@@ -99,7 +99,7 @@ def listed_reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) ->
     seen = np.zeros((extents["h"], count, count), dtype=bool)
     for h in range(extents["h"]):
         for q in range(count):
-            seen[h, q, inputs["Cols"][h, q, :inputs["Count"][h, q]]] = True
+            seen[h, q, inputs["Cols"][h, q, :int(inputs["Count"][h, q])].astype(int)] = True
     return _attention(inputs, _tokens(seen, extents))
 
 

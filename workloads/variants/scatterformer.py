@@ -64,7 +64,7 @@ def reference(inputs: Mapping[str, Array], extents: Mapping[str, int]) -> dict[s
     import numpy as np
     q, k, v = np.maximum(inputs["Q"], 0), np.maximum(inputs["K"], 0), inputs["V"]
     if "Off" in inputs:
-        windows = [np.arange(first, last) for first, last in zip(inputs["Off"][:-1], inputs["Off"][1:], strict=True)]
+        windows = [np.arange(int(first), int(last)) for first, last in zip(inputs["Off"][:-1], inputs["Off"][1:], strict=True)]
     else:
         windows = [np.flatnonzero(inputs["Win"] == w) for w in range(extents["w"])]
     out = np.zeros((len(q), v.shape[1]))
