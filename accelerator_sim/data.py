@@ -25,10 +25,11 @@ Case = Literal["worst", "expected"]
 @dataclass(frozen=True, eq=False, slots=True)
 class Data:
     """``values`` of integer tensors by name, and ``density`` of masks: the share of their elements for which a predicate on the
-    mask alone holds, each independent of the others."""
+    mask alone holds, each independent of the others; values of ``assumed`` tensors are a default."""
 
     values: Mapping[str, Array] = field(default_factory=dict)
     density: Mapping[str, float] = field(default_factory=dict)
+    assumed: frozenset[str] = frozenset()
 
     def knows(self, expr: Expr) -> bool:
         """Returns whether all tensors that an expression reads have values."""

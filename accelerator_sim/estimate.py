@@ -7,14 +7,15 @@ machine may be arrays: then so are the results, one element for each design poin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelerator_sim.area import machine_area
 from accelerator_sim.counts import StageCounts, count_stage
+from accelerator_sim.data import EXPECTED
 from accelerator_sim.design import Design
 from accelerator_sim.energy import PHYSICAL, Charge, stage_energy
 from accelerator_sim.machine import Machine
-from accelerator_sim.plan import Plan, Shape, make_plan
+from accelerator_sim.plan import Plan, Shape, Work, make_plan
 from accelerator_sim.quantities import Quantity
 from accelerator_sim.schedule import StageTime, bound_of, stage_time
 from einsum_cascades.ir import Cascade, accesses
@@ -32,7 +33,7 @@ class Estimate:
     ``utilization`` of each compute unit (busy PE-cycles over its PEs' cycles); ``energy_pj`` and ``area_mm2`` by
     component and in ``total``. ``bound`` names what decides the latency, ``schedule`` whether phases were typed in
     the design, the overlap was derived from units and dependencies, or units overlap freely. ``stages`` holds the time of each stage, ``notes`` what was assumed for this
-    cascade. ``valid`` is True, or for a batch where everything fits; elsewhere the numbers mean nothing.
+    cascade; where gathers or scatters depend on data, it is the worst case, and ``expected`` the mean. ``valid`` is True, or for a batch where everything fits; elsewhere the numbers mean nothing.
     """
 
     design: str
@@ -51,6 +52,7 @@ class Estimate:
     notes: tuple[str, ...]
     plan: Plan
     counts: Mapping[str, StageCounts]
+    expected: Estimate | None = None
 
     def charges(self, accounting: str | None = None) -> tuple[Charge, ...]:
         """Returns every line of the energy: component, action, count and cost, under an accounting."""
@@ -67,7 +69,12 @@ class Estimate:
                 "latency_cycles": self.latency_cycles, "dram_bytes": self.dram_bytes,
                 "utilization": dict(self.utilization), "energy_pj": dict(self.energy_pj), "area_mm2": dict(self.area_mm2),
                 "bound": self.bound, "schedule": self.schedule, "accounting": self.accounting, "notes": list(self.notes),
-                "stages": {name: _stage(time) for name, time in self.stages.items()}}
+                "stages": {name: _stage(time) for name, time in self.stages.items()},
+                **({"expected": {k: v for k, v in self.expected.to_dict().items() if k in _EXPECTED}} if self.expected else {})}
+
+
+_EXPECTED = ("latency_s", "latency_cycles", "dram_bytes", "utilization", "energy_pj", "bound")
+"""What is shown of the expected case."""
 
 
 def _stage(time: StageTime) -> dict[str, object]:
@@ -112,7 +119,20 @@ def estimate(cascade: Cascade, design: Design, machine: Machine, shape: Shape, a
         DERIVED if any(s.schedule.pipelined for s in design.stages) else OVERLAPPED
     return Estimate(design.id, machine.id, accounting, cycles / machine.clock_hz, cycles, moved, utilization, _energy(machine, charges),
                     machine_area(machine), bound_of(plan, times), schedule, times, plan.valid,
-                    _notes(plan), plan, counts)
+                    _notes(plan), plan, counts, _expected(plan, accounting, whole))
+
+
+def _expected(plan: Plan, accounting: str, whole: bool) -> Estimate | None:
+    """The estimate for the mean of uniform draws, where gathers and scatters depend on data that are not known."""
+    if plan.shape.case == EXPECTED or not any(_draws(w) for works in plan.works for w in works):
+        return None
+    shape = replace(plan.shape, case=EXPECTED)
+    return estimate(plan.cascade, plan.design, plan.machine, shape, accounting, whole=whole)
+
+
+def _draws(work: Work) -> list[str]:
+    """The tensors that an Einsum reads or writes at coordinates that nothing is known of."""
+    return [w.tensor for o in (*work.operands, *work.results) for w in o.windows if not work.walk.data.knows(w.index)]
 
 
 def _energy(machine: Machine, charges: list[Charge] | tuple[Charge, ...]) -> dict[str, Quantity]:
@@ -142,10 +162,18 @@ def _notes(plan: Plan) -> tuple[str, ...]:
     if skipping:
         notes.append(f"A9: predicates of {', '.join(skipping)} save the operations that they leave out, and time and traffic "
                      f"where they leave out whole iterations")
-    unknown = [w.name for w in works if w.frame.unknown]
+    data = plan.shape.data
+    reads = {w.name: [c for c in w.frame.conditions if accesses(c)] for w in works}
+    unknown = [n for n, own in reads.items() if any(not data.knows(c) and data.density_of(c) is None for c in own)]
     if unknown:
-        notes.append(f"A9: predicates of {', '.join(unknown)} depend on data, or on a part of a rank by itself, and count as if they held")
-    gathers = [f"{window.tensor} in {w.name}" for w in works for o in w.operands for window in o.windows if accesses(window.index)]
-    if gathers:
-        notes.append(f"A20: gathers of {', '.join(gathers)} count as many values as they have points, at most all of a tile")
+        notes.append(f"A9: predicates of {', '.join(unknown)} depend on data that are not known, and count as if they held")
+    sparse = [n for n, own in reads.items() if any(data.density_of(c) is not None for c in own)]
+    if sparse:
+        notes.append(f"A44: predicates of {', '.join(sparse)} count by the density of their mask")
+    if data.assumed:
+        notes.append(f"A43: segments of {', '.join(sorted(data.assumed))} are taken as equally long")
+    draws = [f"{tensor} in {w.name}" for w in works for tensor in dict.fromkeys(_draws(w))]
+    if draws:
+        notes.append(f"A20: {', '.join(draws)} at coordinates that are not known: at worst as many values as there are points, at most all "
+                     f"of a tile; 'expected' is the mean of uniform draws")
     return tuple(notes)

@@ -243,7 +243,7 @@ class Grid:
         """Values for each PE that has them, where PEs along a rank stay idle in some of the steps that predicates leave: those of a
         last step, that is not full, are among those of the others."""
         import numpy as np
-        if len(late) > 1 or others:
+        if len(late) > 1 or others or predicates.likely:
             raise LookupError(f"PEs along {', '.join(late)} of which predicates leave some idle")
         (rank,), fine = late, {r: self.tiles(r, loops) for r in base}
         steps = loops | frozenset(self.parts_of(rank))

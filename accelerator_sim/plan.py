@@ -17,12 +17,14 @@ from accelerator_sim.machine import BITS_PER_BYTE, ComputeUnit, Machine
 from accelerator_sim.operators import own_operators, per_point
 from accelerator_sim.quantities import Quantity, ceil_div, chosen, everywhere, is_array, larger, smaller
 from accelerator_sim.residency import depth_of
+from accelerator_sim.segments import with_segments
 from accelerator_sim.space import Space
 from accelerator_sim.walk import Ties, Walk
 from einsum_cascades.errors import DesignError, UnknownNameError
 from einsum_cascades.ir import Cascade
 from einsum_cascades.mapping import Nest
 from einsum_cascades.operators import DTYPE_BITS
+from einsum_cascades.structure import structure
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def make_plan(cascade: Cascade, design: Design, machine: Machine, shape: Shape, 
     frame = make_frame(cascade, design, whole)
     _check_units(design, machine)
     extents = _extents(frame, machine, shape)
+    if structure(cascade).offsets:
+        shape = replace(shape, data=with_segments(cascade, shape.data, extents))
     sizes: dict[str, Quantity] = {}
     free: list[tuple[str, Size]] = []
     for part, size in design.sizes.items():

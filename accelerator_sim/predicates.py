@@ -86,6 +86,11 @@ class Predicates:
         rest = Predicates(tuple(c for c in self.conditions if self.data.density_of(c) is None), self.ranks, self.extents, self.data)
         return rest.points() * share
 
+    @property
+    def likely(self) -> bool:
+        """Whether a density says how likely a point is."""
+        return bool(self._chances())
+
     # --- private parts ---
 
     def _chances(self) -> list[tuple[Access, float]]:

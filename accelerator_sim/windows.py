@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerator_sim.data import EXPECTED, Case, Data, valued
 from accelerator_sim.regions import MOST_BOXES, MOST_POINTS, Tiles, contiguous, drawn, has_gaps, span, touched
-from einsum_cascades.ir import Expr, accesses, coords
+from einsum_cascades.ir import Access, Expr, accesses, coords
 
 Array = Any
 Boxes = Mapping[str, tuple[Array, Array]]
@@ -117,7 +117,9 @@ class Touches:
         size = None if any(s is None for s in sizes) else math.prod(s for s in sizes if s is not None)
         others = [w for w in windows if w not in drawing]
         if not others:
-            return times * drawn(draws, size, self.case == EXPECTED)
+            # A mean is known of values that are coordinates themselves, each drawn by itself.
+            plain = all(isinstance(w.index, Access) for w in drawing)
+            return times * drawn(draws, size, self.case == EXPECTED and plain)
         most: Array = math.inf if size is None else size
         for window in others:
             closed = self._closed(window, boxes)

@@ -26,11 +26,13 @@ CONVENTION: Mapping[str, str] = {"p": "seq_len", "m": "seq_len", "e": "e", "f": 
 
 def simulate(cascade: NamedCascade, machine: str, design: str | None, *, workload: str | None = None,
              seq_len: int | None = None, batch: int | None = None, extents: Mapping[str, int] | None = None,
-             settings: Mapping[str, float] | None = None, accounting: str = PHYSICAL, costs: str = "nominal") -> Estimate:
+             settings: Mapping[str, float] | None = None, accounting: str = PHYSICAL, costs: str = "nominal",
+             values: str | None = None, segments: Sequence[str] = (), densities: Sequence[str] = ()) -> Estimate:
     """Returns the estimate of a cascade on a machine (an id or a file) under a design (an id or a file).
 
     The shape is the workload's at ``seq_len`` tokens, with ``extents`` over it; ``settings`` replaces numbers of the
-    machine by path; ``costs`` are nominal, or those at the low or high end of their bands.
+    machine by path; ``costs`` are nominal, or those at the low or high end of their bands. ``values``, ``segments`` and ``densities``
+    say what is known of data (see data_options).
 
     Without a design it is that of the mapper, for the least latency.
 
@@ -38,6 +40,9 @@ def simulate(cascade: NamedCascade, machine: str, design: str | None, *, workloa
     """
     found = load_machine(machine, settings, costs)
     shape = shape_for(cascade, workload, seq_len, batch, extents or {})
+    if values is not None or segments or densities:
+        from reports.data_options import known_data
+        shape = replace(shape, data=known_data(cascade.cascade, shape.extents, values=values, segments=segments, densities=densities))
     if design is None:
         return mapped(cascade, found, shape, accounting)
     file = load_design_file(design)

@@ -28,6 +28,10 @@ _DATAFLOWS = ("ws", "os")
 @click.option("--batch", type=click.IntRange(min=1, max=2**40), help="Sequences (default: the workload's, else 1).")
 @extent_option
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Another number of the machine; repeatable.")
+@click.option("--values", metavar="FILE.npz", help="Values of index tensors, offsets and masks: what is there to do.")
+@click.option("--segments", multiple=True, metavar="TENSOR=LENGTHS", help="Lengths of ragged segments by their offsets: 3,5,2, a file of "
+              "numbers, even (default), uniform:LOW:HIGH or exponential; repeatable.")
+@click.option("--density", "densities", multiple=True, metavar="MASK=SHARE", help="Share of a mask that is there; repeatable.")
 @click.option("--accounting", type=Name("accounting", _ACCOUNTINGS), default="physical", show_default=True,
               help="How energy is counted: as physics has it, or as the FuseMax artifact does.")
 @click.option("--costs", type=Name("end of the costs' bands", _COSTS), default="nominal", show_default=True,
@@ -40,7 +44,8 @@ _DATAFLOWS = ("ws", "os")
 @click.option("--explain", is_flag=True, help="Split the energy down to action x count x cost.")
 @json_option
 def command(cascade: str, machine: str, design: str | None, workload: str | None, phase: str | None, seq_len: int | None,
-            batch: int | None, extents: Mapping[str, int], settings: tuple[str, ...], accounting: str, costs: str, timing: str,
+            batch: int | None, extents: Mapping[str, int], settings: tuple[str, ...], values: str | None,
+            segments: tuple[str, ...], densities: tuple[str, ...], accounting: str, costs: str, timing: str,
             trace: str | None, picture: str | None, dataflow: str | None, explain: bool, as_json: bool) -> None:
     """Simulate a CASCADE on a machine under a design: modelled, not measured.
 
@@ -48,7 +53,7 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
     """
     from reports.simulation import energy_lines, for_design, parse_settings, simulate
     if cascade == "network":
-        if design or extents or explain or timing != "analytic":
+        if design or extents or explain or values or segments or densities or timing != "analytic":
             raise click.UsageError("a network takes no --design, --extent, --explain or --timing: each layer has the fastest design "
                                    "that fits, got one of them")
         return _network(machine, workload, phase, seq_len, batch, parse_settings(settings), accounting, costs, as_json)
@@ -57,7 +62,10 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
     named = for_design(cascade, design)
     given: dict[str, Any] = {"workload": workload, "seq_len": seq_len, "batch": batch, "extents": extents,
                              "settings": parse_settings(settings), "accounting": accounting, "costs": costs}
+    known: dict[str, Any] = {"values": values, "segments": segments, "densities": densities}
     if timing == "no-overlap":
+        if any(known.values()):
+            raise click.UsageError("--values, --segments and --density are for counts, got one with --timing no-overlap")
         from reports.systolic import simulate_without_overlap
         made = simulate_without_overlap(named, machine, design, dataflow or "os", **given)
         return emit({"cascade": named.cascade.name, **made}, as_json, lambda: _sections(made))
@@ -72,7 +80,7 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
             output_file(trace)
         if picture:
             output_file(picture, PICTURES)
-    found = simulate(named, machine, design, **given)
+    found = simulate(named, machine, design, **given, **known)
     shape = found.plan.shape
     document: dict[str, Any] = {"cascade": named.cascade.name, "extents": dict(shape.extents),
                                 "instances": shape.instances.get("b", 1), **found.to_dict(), "costs": costs}
