@@ -15,7 +15,7 @@ from accelerator_sim.machine import Machine, with_parameters
 from accelerator_sim.machines import load_machine
 from einsum_cascades.errors import DefinitionError, FusebenchError, UnknownNameError
 from reports.cascades import NamedCascade, load_cascade
-from reports.choosing import Choice, choose
+from reports.choosing import BASELINE, BUDGET_S, Choice, choose
 from reports.iso_area import AreaGoal, sized_machine
 from reports.shapes import ShapeRule, shape_under
 
@@ -30,6 +30,7 @@ RATIOS: Mapping[str, tuple[str, bool]] = {"speedup": ("latency_s", True), "energ
 
 _FIGURE = {"latency": "latency_s", "energy": "energy_pj", "edp": "edp_pj_s"}
 _ENDS = ("low", "high")
+_SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,20 @@ class Question:
     accounting: str = PHYSICAL
     costs: str = "nominal"
     baseline: tuple[str, str] | None = None
+    budget_s: float = BUDGET_S
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``rows``, one for each cascade, machine and length; ``means`` over lengths; ``winners``; ``notes``."""
+    """``rows``, one for each cascade, machine and length; ``means`` over lengths; ``winners``; ``notes``. Not ``finished`` where it
+    was interrupted: then rows are missing at the end."""
 
     rows: tuple[Row, ...]
     means: tuple[Row, ...]
     winners: tuple[Row, ...]
     baseline: tuple[str, str]
     notes: tuple[str, ...]
+    finished: bool = True
 
     def to_frame(self) -> pd.DataFrame:
         """Returns the rows as a table; mappings become columns of their own."""
@@ -81,17 +85,22 @@ def compare(question: Question, sized: Mapping[str, Sized], goal: AreaGoal | Non
     baseline = _baseline(question, tuple(named))
     ends = {name: [_at_end(name, sized[name], question, end) for end in _ENDS] for name in question.machines} \
         if question.costs == "both" else {}
-    rows = []
-    for name in named:
-        for machine in question.machines:
-            for seq_len in question.seq_lens:
-                rows.append(_row(question, name, named[name], machine, sized[machine], seq_len, goal, ends.get(machine)))
-                if progress is not None:
-                    progress(1)
+    rows: list[dict[str, Any]] = []
+    points = [(name, machine, seq_len) for name in named for machine in question.machines for seq_len in question.seq_lens]
+    try:
+        for name, machine, seq_len in points:
+            rows.append(_row(question, name, named[name], machine, sized[machine], seq_len, goal, ends.get(machine)))
+            if progress is not None:
+                progress(1)
+    except KeyboardInterrupt:
+        # What is finished is worth having, if there is anything.
+        if not rows:
+            raise
     if all(row["reason"] for row in rows):
         raise DefinitionError(f"nothing can be compared: no cascade has a mapping on any machine, got {rows[0]['reason']}", source="compare")
     rows = [_against(row, rows, baseline) for row in rows]
-    return Comparison(tuple(rows), tuple(_means(rows)), tuple(_winners(rows, question.objective)), baseline, tuple(_notes(rows, sized, goal)))
+    return Comparison(tuple(rows), tuple(_means(rows)), tuple(_winners(rows, question.objective)), baseline,
+                      tuple(_notes(rows, sized, goal)), len(rows) == len(points))
 
 
 def size_machines(machines: Iterable[str], sizings: Mapping[str, Any], goal: AreaGoal | None,
@@ -128,7 +137,7 @@ def _row(question: Question, name: str, named: NamedCascade, machine: str, sized
         shape = shape_under(name, named, question.rules, workload=question.workload, seq_len=seq_len, batch=question.batch,
                             extents=question.extents)
         choice = choose(named, used, shape, objective=question.objective, design=_design(question, name, named, machine),
-                        way=question.way, accounting=question.accounting)
+                        way=question.way, accounting=question.accounting, budget_s=question.budget_s)
         row |= _figures(choice)
         for end, other in zip(_ENDS, ends or (), strict=False):
             found = estimate(named.cascade, choice.design, other, choice.shape, question.accounting)
@@ -152,7 +161,7 @@ def _design(question: Question, name: str, named: NamedCascade, machine: str) ->
 def _figures(choice: Choice) -> dict[str, Any]:
     found, shape = choice.estimate, choice.shape
     latency, energy = float(found.latency_s), _energy(found)
-    return {"design": found.design, "way": choice.way, "extents": dict(shape.extents), "instances": shape.instances.get("b", 1),
+    return {"design": found.design, "way": choice.way, "gap": choice.gap, "extents": dict(shape.extents), "instances": shape.instances.get("b", 1),
             "latency_s": latency, "latency_cycles": float(found.latency_cycles), "energy_pj": energy, "edp_pj_s": latency * energy,
             "dram_bytes": float(found.dram_bytes), "utilization": {k: float(v) for k, v in found.utilization.items()},
             "bound": found.bound, "energy_by_component": {k: float(v) for k, v in found.energy_pj.items() if k != "total"},
@@ -164,10 +173,12 @@ def _energy(found: Estimate) -> float:
 
 
 def _against(row: dict[str, Any], rows: Sequence[Row], baseline: tuple[str, str]) -> dict[str, Any]:
-    base = next(r for r in rows if (r["cascade"], r["machine"]) == baseline and r["seq_len"] == row["seq_len"])
-    known = row["reason"] is None and base["reason"] is None
-    return {**row, **{name: (base[key] / row[key] if inverse else row[key] / base[key]) if known else None
-                      for name, (key, inverse) in RATIOS.items()}}
+    base = next((r for r in rows if (r["cascade"], r["machine"]) == baseline and r["seq_len"] == row["seq_len"]), None)
+    found: dict[str, float | None] = dict.fromkeys(RATIOS)
+    if base is not None and row["reason"] is None and base["reason"] is None:
+        for name, (key, inverse) in RATIOS.items():
+            found[name] = base[key] / row[key] if inverse else row[key] / base[key]
+    return {**row, **found}
 
 
 def _means(rows: Sequence[Row]) -> Iterable[Row]:
@@ -194,17 +205,24 @@ def _winners(rows: Sequence[Row], objective: str) -> Iterable[Row]:
 
 
 def _winner(entries: Sequence[Row], key: str) -> dict[str, Any]:
-    """The winner, the next with its distance, and whether both ends of the cost bands agree. ``certain``: the winner at its high
-    end is still better than all others at their low ends."""
+    """The winner, the next with its distance, those that are as good, and whether both ends of the cost bands agree. ``certain``: the
+    winner at its high end is still better than all others at their low ends."""
     ranked = sorted(entries, key=lambda r: r[key])
     first, second = ranked[0], ranked[1] if len(ranked) > 1 else None
-    found: dict[str, Any] = {"winner": _name(first), "next": second and _name(second), "by": second and second[key] / first[key]}
+    found: dict[str, Any] = {"winner": _name(first), "next": second and _name(second), "by": second and second[key] / first[key],
+                             "as_good": [_name(r) for r in ranked[1:] if r[key] <= first[key] * (1 + _SAME)]}
     if not all(f"{key}_low" in r for r in entries):
         return {**found, "winner_low": None, "winner_high": None, "changes": None if key != "latency_s" else False,
                 "certain": None if key != "latency_s" else True}
-    low, high = (_name(min(entries, key=lambda r, e=end: r[f"{key}_{e}"])) for end in _ENDS)  # type: ignore[misc]
+    low, high = (_best_at(entries, f"{key}_{end}", first) for end in _ENDS)
     certain = all(first[f"{key}_high"] < r[f"{key}_low"] for r in ranked[1:])
     return {**found, "winner_low": low, "winner_high": high, "changes": {low, high} != {found["winner"]}, "certain": certain}
+
+
+def _best_at(entries: Sequence[Row], key: str, first: Row) -> str:
+    """The best by another figure; the winner by the first one, where it is as good."""
+    least = min(r[key] for r in entries)
+    return _name(first if first[key] <= least * (1 + _SAME) else min(entries, key=lambda r: float(r[key])))
 
 
 def _name(row: Row) -> str:
@@ -215,9 +233,12 @@ def _notes(rows: Sequence[Row], sized: Mapping[str, Sized], goal: AreaGoal | Non
     nodes = {s.machine.technology_nm for s in sized.values()}
     if len(nodes) > 1 and (goal is None or goal.node_nm is None):
         yield f"machines are of different nodes ({', '.join(f'{n} nm' for n in sorted(nodes))}): --area-node makes them equal at one"
-    baselines = sorted({r["cascade"] for r in rows if r.get("way") == "einsum-by-einsum"})
+    baselines = sorted({r["cascade"] for r in rows if r.get("way") == BASELINE})
     if baselines:
         yield f"A25: einsum-by-einsum is a baseline without fusion, no optimum: {', '.join(baselines)}"
+    unproven = [r["gap"] for r in rows if r.get("gap")]
+    if unproven:
+        yield f"{len(unproven)} of the mapper's designs are not proven optimal in their space: their bounds are up to {max(unproven):.1%} lower"
     if goal is not None:
         yield "A40: bandwidth, clock and costs of a machine stay as they are when it is sized"
     if any(len(set(r["extents"])) and r["cascade"].partition(":")[0] != rows[0]["cascade"].partition(":")[0]

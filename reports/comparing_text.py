@@ -45,8 +45,9 @@ def _titles() -> list[str]:
 
 
 def _winners(found: Comparison) -> str:
-    rows = [[w["seq_len"], w["among"], w["winner"], w["next"], w["by"], _sure(w)] for w in found.winners]
-    return table(("length", "among", "winner", "next", "behind by", "within the cost bands"), rows)
+    rows = [[w["seq_len"], w["among"], w["winner"], w["next"], "as good" if w["as_good"] else w["by"] and f"{w['by']:.4g}", _sure(w)]
+            for w in found.winners]
+    return table(("length", "among", "winner", "next", "behind by", "within the cost bands"), rows, right=("behind by",))
 
 
 def _sure(winner: Mapping[str, Any]) -> str:

@@ -55,15 +55,15 @@ def parse_shape_rules(entries: Sequence[str]) -> tuple[ShapeRule, ...]:
 
 def shape_under(name: str, named: NamedCascade, rules: Sequence[ShapeRule], *, workload: str | None, seq_len: int | None,
                 batch: int | None, extents: Mapping[str, int]) -> Shape:
-    """Returns the shape of a cascade: by the rules for it, over what it means in the workload by itself. Where it means nothing
-    there, the rules give every rank, and a sequence is an instance unless they say otherwise.
+    """Returns the shape of a cascade: by the rules for it, over what it means in the workload by itself; those for its algorithm
+    replace those for the variant. Where it means nothing in the workload, the rules give every rank, and a sequence is an
+    instance unless they say otherwise.
 
     Raises: FusebenchError of the part that is wrong.
     """
     own: dict[str, str] = {}
-    for rule in rules:
-        if rule.is_for(name):
-            own.update(rule.extents)
+    for rule in [r for r in rules if r.name == name] or [r for r in rules if r.is_for(name)]:
+        own.update(rule.extents)
     valid = ranks_of(named.cascade)
     mine = {rank: size for rank, size in extents.items() if rank in valid}
     if not own:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reports.options import Name, extent_option, json_option
+from reports.options import INTERRUPTED, Name, extent_option, json_option
 from reports.output import emit
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ACCOUNTINGS = ("physical", "fusemax-artifact")
 _COSTS = ("nominal", "low", "high", "both")
 _OBJECTIVES = ("latency", "energy", "edp")
-_WAYS = ("auto", "designs", "unfused")
+_WAYS = ("auto", "best", "designs", "mapper", "unfused")
 
 
 @click.command(epilog="Examples: fusebench compare attention:3pass attention:1pass --machines flat,fusemax --iso-area flat --workload bert "
@@ -42,7 +42,9 @@ _WAYS = ("auto", "designs", "unfused")
               help="What a cascade's ranks are in the workload, as products of its figures: mamba_s6:i=seq_len,e=2*d_model,n=16.")
 @click.option("--design", "designs", multiple=True, metavar="M=D", help="The design on a machine, for the cascades that it is for.")
 @click.option("--mapping", "way", type=Name("way to a mapping", _WAYS), default="auto", show_default=True,
-              help="Shipped designs and, where none fits, Einsum by Einsum; or one of them alone.")
+              help="Shipped designs, where none fits the mapper's, else Einsum by Einsum; the best of designs and mapper; or one alone.")
+@click.option("--budget-seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True,
+              help="Time that the mapper has for each cascade, machine and length.")
 @click.option("--objective", type=Name("objective", _OBJECTIVES), default="latency", show_default=True, help="What wins.")
 @click.option("--baseline", metavar="CASCADE@M", help="What ratios are to (default: the first cascade on the first machine).")
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Another number of every machine; repeatable.")
@@ -53,8 +55,8 @@ _WAYS = ("auto", "designs", "unfused")
 @json_option
 def command(cascades: tuple[str, ...], machines: str, iso_area: str | None, area_node: float | None, sizes: tuple[str, ...],
             size_step: int, workload: str | None, seq_lens: tuple[str, ...], batch: int | None, extents: Mapping[str, int],
-            shapes: tuple[str, ...], designs: tuple[str, ...], way: str, objective: str, baseline: str | None,
-            settings: tuple[str, ...], accounting: str, costs: str, out: str | None, as_json: bool) -> None:
+            shapes: tuple[str, ...], designs: tuple[str, ...], way: str, budget_seconds: float, objective: str, baseline: str | None,
+            settings: tuple[str, ...], accounting: str, costs: str, out: str | None, as_json: bool) -> int:
     """Compare CASCADEs on machines, sized to equal area with --iso-area: modelled, not measured."""
     from accelerator_sim.machines import load_machine
     from reports.comparing import Question, compare, size_machines
@@ -71,7 +73,7 @@ def command(cascades: tuple[str, ...], machines: str, iso_area: str | None, area
         raise click.UsageError(f"--size is for --iso-area, got {sizes[0]!r} without it")
     sizings = parse_sizings(sizes, loaded, size_step)
     question = Question(tuple(dict.fromkeys(cascades)), names, workload, _lengths(seq_lens), batch, extents, parse_shape_rules(shapes), given,
-                        _designs(designs, names), objective, way, accounting, costs, _baseline(baseline))
+                        _designs(designs, names), objective, way, accounting, costs, _baseline(baseline), budget_seconds)
     _check(question)
     sized = size_machines(names, sizings, goal, given)
     total = len(question.cascades) * len(names) * len(question.seq_lens)
@@ -86,7 +88,10 @@ def command(cascades: tuple[str, ...], machines: str, iso_area: str | None, area
     def text() -> str:
         from reports.comparing_text import comparison_text
         return comparison_text(found, question, sized, written)
+    if not found.finished:
+        click.echo(f"fusebench: interrupted after {len(found.rows)} of {total}", err=True)
     emit(document, as_json, text)
+    return 0 if found.finished else INTERRUPTED
 
 
 def _check(question: Question) -> None:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reports import comparing
+from reports.choosing import choose
+from reports.options import INTERRUPTED
 from tests.reports.command import Command
 
-PAPER = ("compare", "attention:3pass", "attention:1pass", "--machines", "flat,fusemax", "--workload", "bert")
+PAPER = ("compare", "attention:3pass", "attention:1pass", "--machines", "flat,fusemax", "--workload", "bert", "--mapping", "designs")
 
 
 def by(found: Any) -> dict[tuple[str, str, int], Any]:
-    return {(r["cascade"], r["machine"], r["seq_len"]): r for r in found["rows"]}
+    """The rows that have figures."""
+    return {(r["cascade"], r["machine"], r["seq_len"]): r for r in found["rows"] if r["reason"] is None}
 
 
 def test_areas_agree_within_a_thousandth(fusebench: Command) -> None:
     found = fusebench(*PAPER, "--iso-area", "1000", "--seq-len", "1024", "--json").json
     assert {"rows", "means", "winners", "baseline", "notes"} <= set(found)
+    assert len(found["rows"]) == 4
     for row in found["rows"]:
         assert row["area_mm2"] == pytest.approx(1000, rel=1e-3)
+    for row in by(found).values():
         assert {"latency_s", "energy_pj", "utilization", "sized", "design"} <= set(row)
 
 
 def test_rows_are_simulations_of_the_sized_machine(fusebench: Command) -> None:
     found = fusebench(*PAPER, "--iso-area", "1000", "--seq-len", "1024,4096", "--json").json
     compared = 0
-    for row in found["rows"]:
-        if row["way"] != "design":
-            continue
+    for row in by(found).values():
         settings = [word for path, value in row["sized"].items() for word in ("--set", f"{path}={value}")]
         alone = fusebench("simulate", row["cascade"], "--machine", row["machine"], "--design", row["design"], "--workload", "bert",
                           "--seq-len", str(row["seq_len"]), *settings, "--json").json
@@ -65,6 +70,9 @@ def test_ratios_means_and_winners(fusebench: Command) -> None:
         assert row["energy_ratio"] == pytest.approx(row["energy_pj"] / base["energy_pj"])
         assert row["edp_ratio"] == pytest.approx(row["energy_ratio"] / row["speedup"])
     for mean in found["means"]:
+        if (mean["cascade"], mean["machine"]) == ("attention:3pass", "fusemax"):
+            assert (mean["lengths"], mean["speedup"]) == (0, None)
+            continue
         own = [r["speedup"] for r in rows.values() if (r["cascade"], r["machine"]) == (mean["cascade"], mean["machine"])]
         assert mean["speedup"] == pytest.approx(math.prod(own) ** (1 / len(own)))
         assert mean["lengths"] == 3
@@ -78,16 +86,15 @@ def test_ratios_means_and_winners(fusebench: Command) -> None:
 def test_the_cost_bands(fusebench: Command) -> None:
     """Ends are those of ``simulate --costs`` on the same machine under the same design."""
     found = fusebench(*PAPER, "--iso-area", "flat", "--seq-len", "1024", "--costs", "both", "--objective", "energy", "--json").json
-    for row in found["rows"]:
+    for row in by(found).values():
         assert row["energy_pj_low"] <= row["energy_pj"] * (1 + 1e-12)
         assert row["energy_pj"] <= row["energy_pj_high"] * (1 + 1e-12)
-        if row["way"] == "design":
-            settings = [word for path, value in row["sized"].items() for word in ("--set", f"{path}={value}")]
-            for end in ("low", "high"):
-                alone = fusebench("simulate", row["cascade"], "--machine", row["machine"], "--design", row["design"], "--workload", "bert",
-                                  "--seq-len", "1024", *settings, "--costs", end, "--json").json
-                assert row[f"energy_pj_{end}"] == pytest.approx(alone["energy_pj"]["total"])
-    names = {f"{r['cascade']} on {r['machine']}": r for r in found["rows"]}
+        settings = [word for path, value in row["sized"].items() for word in ("--set", f"{path}={value}")]
+        for end in ("low", "high"):
+            alone = fusebench("simulate", row["cascade"], "--machine", row["machine"], "--design", row["design"], "--workload", "bert",
+                              "--seq-len", "1024", *settings, "--costs", end, "--json").json
+            assert row[f"energy_pj_{end}"] == pytest.approx(alone["energy_pj"]["total"])
+    names = {f"{r['cascade']} on {r['machine']}": r for r in by(found).values()}
     for winner in found["winners"]:
         entries = names if winner["among"] == "all" else \
             {n: r for n, r in names.items() if winner["among"] in (f"machine {r['machine']}", f"cascade {r['cascade']}")}
@@ -101,7 +108,7 @@ def test_the_cost_bands(fusebench: Command) -> None:
 
 def test_areas_at_one_node(fusebench: Command) -> None:
     found = fusebench("compare", "attention:3pass", "--machines", "fusemax,marca,tpu_v4i", "--iso-area", "fusemax", "--area-node", "45",
-                      "--workload", "bert", "--seq-len", "1024", "--json").json
+                      "--workload", "bert", "--seq-len", "1024", "--mapping", "unfused", "--json").json
     areas = {r["machine"]: r for r in found["rows"]}
     assert areas["fusemax"]["sized"] == {}
     assert {r["technology_nm"] for r in areas.values()} == {45, 28, 7}
@@ -113,7 +120,7 @@ def test_areas_at_one_node(fusebench: Command) -> None:
 def test_other_operators_have_shapes_of_their_own(fusebench: Command) -> None:
     found = fusebench("compare", "attention:3pass", "mamba_s6:sequential", "sliding_window_attention:3pass", "--machines", "marca", "--workload",
                       "bert", "--seq-len", "1024", "--shape", "mamba_s6:i=seq_len,e=2*d_model,n=16", "--shape",
-                      "sliding_window_attention:r=1,p=seq_len,m=seq_len,e=e,f=f,w=d_model/3,instances=batch*heads", "--json").json
+                      "sliding_window_attention:r=1,p=seq_len,m=seq_len,e=e,f=f,w=d_model/3,instances=batch*heads", "--mapping", "unfused", "--json").json
     rows = {r["cascade"]: r for r in found["rows"]}
     assert rows["mamba_s6:sequential"]["extents"] == {"i": 1024, "e": 1536, "n": 16}
     assert rows["mamba_s6:sequential"]["instances"] == 64
@@ -124,12 +131,49 @@ def test_other_operators_have_shapes_of_their_own(fusebench: Command) -> None:
 
 
 def test_a_design_of_ones_choice(fusebench: Command) -> None:
-    found = by(fusebench(*PAPER, "--seq-len", "1024", "--design", "fusemax=arch", "--json").json)
-    assert found["attention:1pass", "fusemax", 1024]["design"] == "arch"
-    assert found["attention:3pass", "fusemax", 1024]["way"] == "einsum-by-einsum"
-    none = by(fusebench(*PAPER, "--seq-len", "1024", "--mapping", "designs", "--json").json)
-    assert "no shipped design fits it" in none["attention:3pass", "fusemax", 1024]["reason"]
-    assert none["attention:3pass", "fusemax", 1024]["speedup"] is None
+    found = fusebench(*PAPER, "--seq-len", "1024", "--design", "fusemax=arch", "--json").json
+    assert by(found)["attention:1pass", "fusemax", 1024]["design"] == "arch"
+    none = next(r for r in found["rows"] if (r["cascade"], r["machine"]) == ("attention:3pass", "fusemax"))
+    assert "by way of designs, got none that places its Einsums" in none["reason"]
+    assert none["speedup"] is None
+
+
+def test_the_mapper_and_the_baseline(fusebench: Command) -> None:
+    arguments = ("compare", "attention:3pass", "--machines", "flat,fusemax", "--workload", "bert", "--seq-len", "1024",
+                 "--budget-seconds", "60", "--json")
+    rows = {way: by(fusebench(*arguments, "--mapping", way).json) for way in ("best", "designs", "mapper", "unfused")}
+    flat, fusemax = (("attention:3pass", m, 1024) for m in ("flat", "fusemax"))
+    assert rows["best"][flat]["latency_s"] == min(rows["designs"][flat]["latency_s"], rows["mapper"][flat]["latency_s"])
+    assert rows["best"][fusemax]["way"] == rows["mapper"][fusemax]["way"] == "mapper"
+    assert rows["mapper"][fusemax]["latency_s"] <= rows["unfused"][fusemax]["latency_s"]
+    assert rows["mapper"][fusemax]["gap"] is not None
+    assert rows["unfused"][fusemax]["way"] == "einsum-by-einsum"
+
+
+def test_what_is_finished_is_kept(fusebench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+
+    def twice(*arguments: Any, **named: Any) -> Any:
+        chosen.append("")
+        if len(chosen) == 3:
+            raise KeyboardInterrupt
+        return choose(*arguments, **named)
+    monkeypatch.setattr(comparing, "choose", twice)
+    ran = fusebench("compare", "attention:1pass", "--machines", "flat,fusemax", "--workload", "bert", "--seq-len", "1024,4096", "--mapping", "designs",
+                    "--json")
+    assert ran.status == INTERRUPTED
+    assert "interrupted after 2 of 4" in ran.err
+    assert [(r["machine"], r["seq_len"]) for r in json.loads(ran.out)["rows"]] == [("flat", 1024), ("flat", 4096)]
+
+
+def test_a_cascade_of_ones_own(fusebench: Command, tmp_path: Path) -> None:
+    path = tmp_path / "mine.cascade"
+    path.write_text("Z[m,n] = A[m,k] * B[k,n]\n")
+    found = fusebench("compare", str(path), "gemm", "--machines", "fusemax", "--extent", "m=512,n=512,k=64", "--mapping", "designs", "--json").json
+    mine, gemm = found["rows"]
+    assert mine["design"] == gemm["design"] == "linear"
+    assert mine["latency_s"] == gemm["latency_s"]
+    assert found["winners"][0]["as_good"] == ["gemm on fusemax"]
 
 
 def test_text_and_files(fusebench: Command, tmp_path: Path) -> None:
