@@ -4,8 +4,9 @@ The low-precision run is the cascade's own, in the interpreter, with three kinds
 
 * a computed tensor that is multiplied and summed is rounded to the type of the products' operands, one that a plan stores
   between kernels to the type that it is stored in; states of iterations and all else to fp32;
-* inputs are disturbed by a few units of fp32 in the last place, which is what sums in fp32 amount to (their error is that
-  of an exact sum of disturbed terms: it is small where the sum is well conditioned, and large where its terms cancel);
+* inputs, sums, and results of divisions and elementary functions are disturbed by a few units of fp32: sums in fp32 amount to that
+  (their error is that of an exact sum of disturbed terms: small where it is well conditioned, large where terms cancel),
+  and so does what GPUs compute for exp, log and the like;
 * where dots round their operands further (tf32), so are the inputs.
 
 So the budget follows the operator and the inputs (large logits, sums that cancel), and needs no tolerance by hand.
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from einsum_cascades.errors import UnknownNameError
 from einsum_cascades.interpreter import run
-from einsum_cascades.ir import Cascade, unique
-from einsum_cascades.operators import POPULATES, REDUCTIONS
+from einsum_cascades.ir import Call, Cascade, unique, walk
+from einsum_cascades.operators import MAPS, POPULATES, REDUCTIONS
 from einsum_cascades.structure import structure
 from workloads.verification import relative_error
 
@@ -38,8 +39,9 @@ _ROUNDINGS = 2.0
 """Roundings of an output that come on top: to its type, and of the last sum."""
 
 _DISTURBANCE = 4.0
-"""Units in the last place of fp32 by which inputs are disturbed: the error of a sum of n terms grows with the root of n, and
-n is some dozens in a tile."""
+"""Roundings of fp32 by which values are disturbed. Source: CUDA programming guide, "Mathematical Functions": 2 units in the last
+place for exp and exp2, which are up to 4 roundings; the error of a sum of n terms grows with the root of n, which is a few dozens in
+a tile."""
 
 _DRAWS = 2
 """Low-precision runs; the largest error counts."""
@@ -77,8 +79,8 @@ def tolerances(cascade: Cascade, inputs: Mapping[str, Array], extents: Mapping[s
         bits[name] = min(product, bits.get(name, product))
     errors = dict.fromkeys(want, 0.0)
     for draw in range(_DRAWS):
-        disturbed = _disturbed(cascade, inputs, dots, np.random.default_rng([seed, draw]))
-        got = run(cascade, disturbed, extents, stored=_rounding(cascade, bits))
+        rng = np.random.default_rng([seed, draw])
+        got = run(cascade, _disturbed_inputs(cascade, inputs, dots, rng), extents, stored=_rounding(cascade, bits, rng))
         errors = {name: max(error, relative_error(got[name], want[name])) for name, error in errors.items()}
     return {name: FACTOR * errors[name] + _ROUNDINGS * 2.0 ** -bits_of(outputs[name]) for name in want}
 
@@ -95,11 +97,29 @@ def product_operands(cascade: Cascade) -> frozenset[str]:
     return frozenset(found)
 
 
-def _rounding(cascade: Cascade, bits: Mapping[str, int]) -> Callable[[str, Array], Array]:
-    coordinates = _coordinates(cascade)
+def inexact(cascade: Cascade) -> frozenset[str]:
+    """Returns the computed tensors whose values are sums, or results of divisions and elementary functions."""
+    found: set[str] = set()
+    for einsum in structure(cascade).order:
+        combined = einsum.reduction.op in REDUCTIONS and not REDUCTIONS[einsum.reduction.op].idempotent if einsum.reduction else True
+        calls = (node.op for body in einsum.bodies for node in walk(body) if isinstance(node, Call))
+        if einsum.reduced_ranks and combined or any(_is_elementary(op) for op in calls):
+            found.update(out.tensor for out in einsum.outputs)
+    return frozenset(found)
+
+
+def _is_elementary(op: str) -> bool:
+    known = MAPS.get(op)
+    return known is not None and known.kind == "value" and not (known.polynomial or known.integral or known.selects)
+
+
+def _rounding(cascade: Cascade, bits: Mapping[str, int], rng: np.random.Generator) -> Callable[[str, Array], Array]:
+    coordinates, noisy = _coordinates(cascade), inexact(cascade)
 
     def stored(name: str, values: Array) -> Array:
-        return values if name in coordinates else rounded(values, bits.get(name, BITS["fp32"]))
+        if name in coordinates:
+            return values
+        return rounded(_disturbed(values, rng) if name in noisy else values, bits.get(name, BITS["fp32"]))
     return stored
 
 
@@ -111,15 +131,15 @@ def _coordinates(cascade: Cascade) -> frozenset[str]:
     return known.index_tensors | made
 
 
-def _disturbed(cascade: Cascade, inputs: Mapping[str, Array], dots: str | None, rng: np.random.Generator) -> dict[str, Array]:
-    import numpy as np
+def _disturbed_inputs(cascade: Cascade, inputs: Mapping[str, Array], dots: str | None, rng: np.random.Generator) -> dict[str, Array]:
     known, found = structure(cascade), {}
-    unit = _DISTURBANCE * 2.0 ** -BITS["fp32"]
     for name, values in inputs.items():
         whole = values.dtype.kind != "f" or name in known.index_tensors or any(name == t for t, _ in known.offsets)
-        if whole:
-            found[name] = values
-            continue
-        signs = rng.integers(0, 2, values.shape) * 2.0 - 1.0
-        found[name] = (rounded(values, bits_of(dots)) if dots else np.asarray(values)) * (1 + unit * signs)
+        found[name] = values if whole else _disturbed(rounded(values, bits_of(dots)) if dots else values, rng)
     return found
+
+
+def _disturbed(values: Array, rng: np.random.Generator) -> Array:
+    import numpy as np
+    signs = rng.integers(0, 2, np.shape(values)) * 2.0 - 1.0
+    return np.asarray(values * (1 + _DISTURBANCE * 2.0 ** -BITS["fp32"] * signs))

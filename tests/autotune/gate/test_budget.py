@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autotune.gate.budget import BITS, bits_of, product_operands, rounded, tolerances
+from autotune.gate.budget import BITS, bits_of, inexact, product_operands, rounded, tolerances
 from einsum_cascades.errors import UnknownNameError
 from einsum_cascades.interpreter import run
 from einsum_cascades.notation import parse
@@ -87,3 +87,15 @@ def test_computed_operands_are_rounded_and_coarser_dots_have_more_room(matrices)
 def test_states_of_iterations_are_not_rounded() -> None:
     scan = parse("init H[0,n] = 0\nH[i+1,n] = D[i,n] * H[i,n] + X[i,n]\nY[i] = C[i,n] * H[i+1,n]", source="scan")
     assert product_operands(scan) == frozenset()
+
+
+def test_sums_divisions_and_elementary_functions_are_inexact() -> None:
+    text = """
+X[k]  = A[k] - B[k]
+M[]   = max[k] X[k]
+E[k]  = exp(X[k] - M[])
+D[]   = E[k]
+P[k]  = E[k] / D[]
+Y[k]  = where(A[k] > 0, P[k], B[k]) * 2
+"""
+    assert inexact(parse(text, source="some")) == {"E", "D", "P"}
