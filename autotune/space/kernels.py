@@ -49,7 +49,7 @@ class KernelSpace:
 
         Raises: LoweringError, ConfigError where there are none.
         """
-        parts, settings = _split(configuration)
+        parts, settings = settings_of(configuration)
         known = {rank: size for rank, size in (extents or self.extents).items() if rank not in parts}
         outer = {p for ranks in structure(self.cascade).composites.values() for p in ranks[:1] if set(ranks) & parts.keys()}
         own = {**{r: s for r, s in known.items() if r not in outer or extents is None}, **parts}
@@ -115,7 +115,11 @@ def _lowers(space: KernelSpace, configuration: Configuration) -> bool:
     return True
 
 
-def _split(configuration: Configuration) -> tuple[dict[str, int], dict[str, int]]:
+def settings_of(configuration: Configuration) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns the extents of inner parts, and the settings of the tile configuration, that a configuration names.
+
+    Raises: ConfigError for a value that is no whole number.
+    """
     parts, settings = {}, {}
     for name, value in configuration.items():
         if not isinstance(value, int) or isinstance(value, bool):
