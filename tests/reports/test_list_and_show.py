@@ -36,11 +36,6 @@ def test_list_other_kinds(fusebench: Command, kind: str, ids: set[str]) -> None:
     assert all(f"\n{name} " in text for name in ids)
 
 
-def test_list_kernels_when_there_are_none(fusebench: Command) -> None:
-    assert fusebench("list", "kernels", "--json").json == []
-    assert fusebench("list", "kernels").out == "There are no kernels.\n"
-
-
 @pytest.mark.parametrize("name", ["attention", "attention:1pass", "attention:2pass-local"])
 def test_show_a_variants_cascade(fusebench: Command, name: str) -> None:
     shown = fusebench("show", name, "--json").json
