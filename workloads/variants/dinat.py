@@ -118,7 +118,7 @@ def _passes(algorithm: str, rank: str, count: int) -> Published:
                      lambda: float(passes(VARIANT.cascade(algorithm))[rank]))
 
 
-_CASE = {"y": 11, "x": 8, "my": 11, "mx": 8, "y0": 2, "x0": 3, "wy": 5, "wx": 2, "e": 4, "f": 3}
+_CASE = {"y": 7, "x": 6, "my": 7, "mx": 6, "y0": 2, "x0": 3, "wy": 3, "wx": 2, "e": 4, "f": 3}
 
 
 def _cases(name: str, extents: Mapping[str, int], **rest: Any) -> tuple[Case, Case]:
