@@ -202,6 +202,10 @@ class _Lowering:
         builder.dot_type, builder.precision = self.config.dtype, self.config.dot_precision
         for axis in axes:
             builder.parameters.block(axis.name, axis.size)
+        for rank, role in roles.items():
+            # Also where no instruction needs it: the launcher must see that tensors are as long as the tile is.
+            if role.kind == "tile" and rank not in graph.copies:
+                builder.parameters.constant(rank, self.extents[rank])
         return builder
 
 
