@@ -29,6 +29,7 @@ LARGEST_BLOCK = 256
 
 _WARPS = (1, 2, 4, 8, 16)
 _STAGES = (1, 2, 3, 4, 5)
+_COMPILER_OPTIONS = ("num_warps", "num_stages")
 _PART = "part."
 """Begins the name of an axis that is the extent of a rank's inner part."""
 
@@ -70,7 +71,9 @@ def kernel_space(cascade: Cascade, extents: Mapping[str, int], dtype: str, *, in
     default: dict[str, int] = {**{f"{_PART}{rank}": full[rank] for rank in free}, **base.blocks()}
     axes = []
     for name, value in default.items():
-        options = [v for v in _options(name, value, full, limits) if v == value or _lowers(made, {**default, name: v})]
+        # Warps and stages are options of the compiler: the lowering makes the same of all of them.
+        options = [v for v in _options(name, value, full, limits)
+                   if v == value or name.endswith(_COMPILER_OPTIONS) or _lowers(made, {**default, name: v})]
         axes.append(Axis(name, tuple(options), _why(name)))
     axes = [axis for axis in axes if len(axis.values) > 1]
     if not axes:

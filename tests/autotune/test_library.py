@@ -90,3 +90,13 @@ def test_shapes_of_one_bucket_share_their_key() -> None:
             for p, m in ((4096, 4096), (3000, 3000), (4000, 2049))}
     assert len(keys) == 1
     assert kernel_key(Work("attention:1pass", {"p": 4097, "m": 4096, "e": 64, "f": 64}, "bf16", 12), "x", "3") not in keys
+
+
+def test_the_model_of_the_docs_is_the_same_with_our_kernel_and_with_torchs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+    (block,) = [part.split("```", 1)[0] for part in page.split("```python\n")[1:]]
+    interpreted(block + """
+model = Attention(32, 2)
+x = torch.randn(2, 20, 32)
+assert torch.allclose(model(x), model(x, ours=False), atol=1e-5)
+""", tmp_path)

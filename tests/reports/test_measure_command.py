@@ -104,3 +104,10 @@ def test_a_campaign_that_is_wrong_is_refused_with_the_key(change: tuple[str, str
 
 def test_an_unknown_campaign_lists_those_that_are_shipped(run: Command, tmp_path: Path) -> None:
     assert "unknown campaign, got 'h20'; did you mean 'h200'? valid: h200" in run("measure", "h20", "--out", str(tmp_path)).error
+
+
+def test_the_campaign_of_the_docs_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text()
+    (tmp_path / "docs.yaml").write_text(page.split("```yaml\n", 1)[1].split("```", 1)[0])
+    (item,) = load_campaign(tmp_path / "docs.yaml").items
+    assert [goal.of for goal in item.goals] == ["cudnn", "floor"]

@@ -104,6 +104,7 @@ def test_a_kernel_that_leaves_elements_unwritten_at_the_full_shape_is_never_time
     assert not wrong[0].rounds
 
 
+@pytest.mark.slow
 @triton
 def test_a_cascade_from_a_file_is_checked_against_its_own_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
