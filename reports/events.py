@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from accelerator_sim.estimate import Estimate
-from accelerator_sim.events.inputs import CHANNEL
 from accelerator_sim.events.simulate import StageEvents
 from accelerator_sim.events.trace import chrome_trace
+from accelerator_sim.machine import Machine
 from reports.files import output_file, write_file
 
 SHOWN_EPOCHS = 4
@@ -24,18 +24,18 @@ def event_document(found: Estimate, stages: tuple[StageEvents, ...]) -> dict[str
     busy: dict[str, float] = {}
     moved = 0.0
     for stage in stages:
-        scale = stage.instances / stage.simulated
-        moved += stage.bytes_moved * scale
+        moved += stage.bytes_moved
         for resource, value in stage.busy.items():
-            busy[resource] = busy.get(resource, 0.0) + value * scale
+            busy[resource] = busy.get(resource, 0.0) + value
     document.update(
         timing="event", latency_cycles=cycles, latency_s=cycles / clock, dram_bytes=moved,
         latency_cycles_analytic=found.latency_cycles,
         # Busy PE-cycles are the analytic path's; only the time that they are spread over differs.
         utilization={label: value * found.latency_cycles / cycles for label, value in found.utilization.items()},
         bound=max(busy, key=lambda resource: busy[resource]),
-        stages={s.stage: {"compute_cycles": s.cycles, "latency_s": s.cycles / clock, "instances": s.instances,
-                          "simulated_instances": s.simulated, "tasks": len(s.tasks)} for s in stages})
+        stages={s.stage: {"compute_cycles": s.cycles, "latency_s": s.cycles / clock, "instances": s.instances, "epochs": s.epochs,
+                          "simulated_epochs": s.simulated} for s in stages},
+        notes=[*found.notes, *(s.note for s in stages)])
     return document
 
 
@@ -47,7 +47,7 @@ def write_trace(stages: tuple[StageEvents, ...], clock_hz: float, path: str) -> 
     write_file(output_file(path), json.dumps(chrome_trace(stages, clock_hz)).encode())
 
 
-def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
+def draw_epochs(stage: StageEvents, machine: Machine, title: str, path: str) -> None:
     """Draws when each Einsum of some epochs in steady state runs, on which unit: the paper's waterfall, as PNG or SVG.
 
     Raises: OutputError for another suffix, or where it cannot be written.
@@ -56,8 +56,10 @@ def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    units = list(dict.fromkeys(t.resource for t in stage.tasks if t.resource not in (None, CHANNEL)))
-    computed = [(t, b, e) for t, b, e in zip(stage.tasks, stage.times.begin, stage.times.end, strict=True) if e > b]
+    resources = dict.fromkeys(t.task.resource for t in stage.timeline if t.task.resource is not None)
+    units = [r for r in resources if r in machine.units]
+    channels = [r for r in resources if r not in machine.units]
+    computed = [(t.task, t.begin, t.end) for t in stage.timeline if t.end > t.begin]
     last = max(t.epoch for t, _, _ in computed)
     first = max(0, min(last // 2, last - SHOWN_EPOCHS + 1))
     epochs = range(first, first + SHOWN_EPOCHS)
@@ -65,20 +67,21 @@ def draw_epochs(stage: StageEvents, title: str, path: str) -> None:
     inside = [(b, e) for t, b, e in computed if t.resource in units and t.epoch in epochs]
     origin, end_of = min(b for b, _ in inside), max(e for _, e in inside)
     shown = [(t, b, e) for t, b, e in computed if t.resource is not None and b < end_of and e > origin
-             and (t.resource == CHANNEL or t.epoch in epochs)]
-    order = {name: number for number, name in enumerate(dict.fromkeys(t.name for t in stage.tasks))}
-    lanes = sorted({((*units, CHANNEL).index(t.resource), order[t.name], t.name) for t, _, _ in shown})
+             and (t.resource in channels or t.epoch in epochs)]
+    order = {name: number for number, name in enumerate(dict.fromkeys(t.task.name for t in stage.timeline))}
+    rows = (*units, *channels)
+    lanes = sorted({(rows.index(t.resource), order[t.name], t.name) for t, _, _ in shown})
     figure, axes = pyplot.subplots(figsize=(11, 0.34 * len(lanes) + 1.8), layout="constrained")
     colours = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
     for task, begin, end in shown:
-        place = lanes.index(((*units, CHANNEL).index(task.resource), order[task.name], task.name))
-        colour = colours[task.epoch - first] if task.epoch in epochs and task.resource != CHANNEL else "#999999"
+        place = lanes.index((rows.index(task.resource), order[task.name], task.name))
+        colour = colours[task.epoch - first] if task.epoch in epochs and task.resource in units else "#999999"
         begin, end = max(begin, origin), min(end, end_of)
         # The edge has the bar's colour, so that a single cycle is seen.
         axes.broken_barh([(begin - origin, end - begin)], (place - 0.4, 0.8), facecolors=colour, edgecolor=colour)
     for number in range(SHOWN_EPOCHS):
         axes.broken_barh([], (0, 0), facecolors=colours[number], label=f"epoch {first + number}")
-    axes.set_yticks(range(len(lanes)), [f"{name}  ({(*units, CHANNEL)[unit]})" for unit, _, name in lanes])
+    axes.set_yticks(range(len(lanes)), [f"{name}  ({rows[unit]})" for unit, _, name in lanes])
     axes.invert_yaxis()
     axes.set_xlabel("cycles")
     axes.set_title(f"{title}: {SHOWN_EPOCHS} epochs by events (simulated)")

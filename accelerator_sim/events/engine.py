@@ -1,89 +1,155 @@
-"""Runs tasks on resources in time: a resource takes the first of its ready tasks in their order, and does not interrupt it."""
+"""Runs tasks on resources in time: a resource takes the first of its ready tasks in their order, and does not interrupt it.
+
+Tasks come and go: only those that have not ended are held. Time is counted in whole ticks, so that what repeats is
+equal, not nearly so.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+TICKS = 2 ** 20
+"""Ticks in a cycle: a task's time is rounded to one."""
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Task:
-    """A piece of work. ``resource`` is the unit or channel that it occupies for ``duration`` cycles (None: none, it only
-    waits), ``needs`` the numbers of tasks that must have ended. ``epoch`` and ``name`` say what it is."""
+    """A piece of work. ``resource`` is the unit, memory or network that it occupies for ``duration`` cycles (None: none, it only
+    waits). ``epoch`` and ``name`` say what it is."""
 
     name: str
     resource: str | None
     duration: float
     epoch: int
-    needs: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """When each task began and ended, in cycles."""
+@dataclass(eq=False, slots=True)
+class Live:
+    """A task that has not ended: its ``slot`` (tasks of earlier slots go first), what it still ``needs`` and who waits for it;
+    when it began and will end, in ticks, once it runs."""
 
-    begin: list[float]
-    end: list[float]
+    task: Task
+    slot: int
+    ticks: int
+    needs: set[int]
+    followers: list[int] = field(default_factory=list)
+    begin: int = 0
+    end: int | None = None
 
 
-def run(tasks: Sequence[Task]) -> Run:
-    """Returns the times of tasks, which are numbered by their place; a task needs only tasks of the same list.
+class Engine:
+    """Tasks in time. ``now`` is in ticks, ``live`` holds what has not ended by number, ``open`` counts it by slot; ``busy`` are
+    the ticks that each resource has worked, ``ended`` the tasks that have ended with their begin and end, while they are
+    recorded."""
 
-    Raises: ValueError where tasks wait for each other in a circle.
-    """
-    waiting = [len(t.needs) for t in tasks]
-    followers: list[list[int]] = [[] for _ in tasks]
-    for number, task in enumerate(tasks):
-        for needed in task.needs:
-            followers[needed].append(number)
-    ready: dict[str, list[int]] = {}
-    free: dict[str, bool] = {}
-    for task in tasks:
+    def __init__(self) -> None:
+        self.now = 0
+        self.live: dict[int, Live] = {}
+        self.open: dict[int, int] = {}
+        self.busy: dict[str, int] = {}
+        self.ended: list[tuple[Task, int, int]] = []
+        self.recording = True
+        self.added = 0
+        self._ready: dict[str, list[tuple[int, int]]] = {}
+        self._occupied: set[str] = set()
+        self._running: list[tuple[int, int]] = []
+
+    def add(self, task: Task, slot: int, needs: Iterable[int] = ()) -> int:
+        """Adds a task that needs others, of those that have been added before; returns its number."""
+        number = self.added
+        self.added += 1
+        made = Live(task, slot, round(task.duration * TICKS), {n for n in needs if n in self.live})
+        self.live[number] = made
+        self.open[slot] = self.open.get(slot, 0) + 1
         if task.resource is not None:
-            ready.setdefault(task.resource, [])
-            free[task.resource] = True
-    begin, end = [0.0] * len(tasks), [0.0] * len(tasks)
-    events: list[tuple[float, int]] = []
-    now, finished = 0.0, 0
+            self.busy.setdefault(task.resource, 0)
+        for needed in made.needs:
+            self.live[needed].followers.append(number)
+        if not made.needs:
+            self._offer(number, made)
+        return number
 
-    def start(number: int) -> None:
-        begin[number] = now
-        end[number] = now + tasks[number].duration
-        heapq.heappush(events, (end[number], number))
-
-    def offer(number: int) -> None:
-        resource = tasks[number].resource
-        if resource is None:
-            start(number)
-        else:
-            heapq.heappush(ready[resource], number)
-
-    def assign() -> None:
-        for resource, queue in ready.items():
-            if free[resource] and queue:
-                free[resource] = False
-                start(heapq.heappop(queue))
-
-    for number, missing in enumerate(waiting):
-        if not missing:
-            offer(number)
-    assign()
-    while events:
-        now = events[0][0]
+    def step(self) -> bool:
+        """Goes on to the next end of a task, and ends all that end then; returns whether anything ran."""
+        self._assign()
+        if not self._running:
+            return False
+        self.now = self._running[0][0]
         # All that ends now frees what it holds before anything new begins.
-        while events and events[0][0] == now:
-            _, number = heapq.heappop(events)
-            finished += 1
-            resource = tasks[number].resource
-            if resource is not None:
-                free[resource] = True
-            for follower in followers[number]:
-                waiting[follower] -= 1
-                if not waiting[follower]:
-                    offer(follower)
-        assign()
-    if finished < len(tasks):
-        stuck = next(t for t, missing in zip(tasks, waiting, strict=True) if missing)
-        raise ValueError(f"task {stuck.name!r} of epoch {stuck.epoch} waits in a circle")
-    return Run(begin, end)
+        while self._running and self._running[0][0] == self.now:
+            self._finish(heapq.heappop(self._running)[1])
+        return True
+
+    def shift(self, ticks: int, slots: int, before: int) -> None:
+        """Moves all that is live by so many ticks, and the tasks of slots ``before`` one by so many slots."""
+        self.now += ticks
+        self.open = {}
+        for made in self.live.values():
+            if made.slot < before:
+                made.slot += slots
+                made.task = Task(made.task.name, made.task.resource, made.task.duration, made.task.epoch + slots)
+            self.open[made.slot] = self.open.get(made.slot, 0) + 1
+            if made.end is not None:
+                made.begin, made.end = made.begin + ticks, made.end + ticks
+        self._running = [(end + ticks, number) for end, number in self._running]
+        self._ready = {resource: sorted((self.live[n].slot, n) for _, n in queue) for resource, queue in self._ready.items()}
+
+    def state(self, slot: int, built: int) -> tuple[object, ...]:
+        """Returns all that decides what happens next, but for the tasks to come: what is live, relative to a slot and to now. What was
+        asked for ahead, beyond the slots that are ``built``, comes last; how far ahead makes no difference."""
+        order = sorted(self.live, key=lambda n: (self.live[n].slot, n))
+        place = {number: at for at, number in enumerate(order)}
+        found = []
+        for number in order:
+            made = self.live[number]
+            left = -1 if made.end is None else made.end - self.now
+            found.append((made.task.name, made.task.resource, made.slot - slot if made.slot < built else None, made.ticks, left, tuple(sorted(place[n] for n in made.needs))))
+        return tuple(found)
+
+    @staticmethod
+    def cycles(ticks: int) -> float:
+        """Returns ticks as cycles."""
+        return ticks / TICKS
+
+    def places(self) -> Mapping[int, int]:
+        """Returns the place of each live task in their order."""
+        order = sorted(self.live, key=lambda n: (self.live[n].slot, n))
+        return {number: at for at, number in enumerate(order)}
+
+    # --- private parts ---
+
+    def _offer(self, number: int, made: Live) -> None:
+        if made.task.resource is None:
+            self._start(number, made)
+        else:
+            heapq.heappush(self._ready.setdefault(made.task.resource, []), (made.slot, number))
+
+    def _start(self, number: int, made: Live) -> None:
+        made.begin, made.end = self.now, self.now + made.ticks
+        heapq.heappush(self._running, (made.end, number))
+
+    def _assign(self) -> None:
+        for resource, queue in self._ready.items():
+            if queue and resource not in self._occupied:
+                self._occupied.add(resource)
+                number = heapq.heappop(queue)[1]
+                self._start(number, self.live[number])
+
+    def _finish(self, number: int) -> None:
+        made = self.live.pop(number)
+        resource = made.task.resource
+        if resource is not None:
+            self._occupied.discard(resource)
+            self.busy[resource] += made.ticks
+        if self.recording:
+            self.ended.append((made.task, made.begin, self.now))
+        self.open[made.slot] -= 1
+        if not self.open[made.slot]:
+            del self.open[made.slot]
+        for follower in made.followers:
+            waiting = self.live[follower]
+            waiting.needs.discard(number)
+            if not waiting.needs:
+                self._offer(follower, waiting)

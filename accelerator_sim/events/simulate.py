@@ -1,73 +1,116 @@
-"""The time of a design by events: some instances are simulated tile by tile, the rest follow in steady state."""
+"""The time of a design by events: tile by tile until what happens repeats exactly, and from there by whole repetitions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accelerator_sim.capacity import spill_share
-from accelerator_sim.design import OVERFLOW, Stage
-from accelerator_sim.events.engine import Run, Task, run
-from accelerator_sim.events.inputs import Inputs, spilled_shares
+from accelerator_sim.design import Stage
+from accelerator_sim.events.engine import TICKS, Engine, Task
+from accelerator_sim.events.inputs import stage_inputs
+from accelerator_sim.events.repeats import Repeats, Repetition
 from accelerator_sim.events.tasks import StageBuilder
-from accelerator_sim.events.tiles import Cuts
 from accelerator_sim.plan import Plan
+from einsum_cascades.errors import DesignError
 
-SIMULATED_INSTANCES = 3
+MOST_TASKS = 400_000
+"""Tasks of one stage that are simulated one by one: more take too long."""
+
+_LEAST_WINDOW, _MOST_WINDOW = 4, 64
+"""Slots that are under way at a time, at least and at most."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A task, and the cycles at which it began and ended."""
+
+    task: Task
+    begin: float
+    end: float
 
 
 @dataclass(frozen=True)
 class StageEvents:
-    """A stage by events. ``cycles`` of all instances; ``simulated`` of them were run tile by tile, the last of which took
-    ``interval`` cycles more than the one before. ``busy`` cycles of each resource and ``bytes_moved`` are of the simulated."""
+    """A stage by events. ``cycles`` of all its ``epochs`` (of all ``instances``), of which ``simulated`` were run tile by tile and
+    the others repeated these, as ``repetitions`` say. ``busy`` cycles of each resource, ``moved`` bytes by memory and
+    ``bytes_moved`` at the outermost are of all; ``timeline`` are the tasks that ended before the first repetition."""
 
     stage: str
     cycles: float
     instances: int
+    epochs: int
     simulated: int
-    interval: float
     busy: Mapping[str, float]
     bytes_moved: float
-    tasks: tuple[Task, ...]
-    times: Run
+    moved: Mapping[str, float]
+    timeline: tuple[Timed, ...]
+    repetitions: tuple[Repetition, ...]
+
+    @property
+    def note(self) -> str:
+        """How much of it was simulated, and what repeats."""
+        if not self.repetitions:
+            return f"stage {self.stage}: all {self.epochs:,} epochs simulated"
+        rounds: dict[str, int] = {}
+        for repetition in self.repetitions:
+            rounds[repetition.loop] = rounds.get(repetition.loop, 0) + repetition.rounds
+        what = ", ".join(f"{n:,} of {loop}" for loop, n in rounds.items())
+        return (f"A24: stage {self.stage}: {self.simulated:,} of {self.epochs:,} epochs simulated tile by tile; rounds that began in a state seen "
+                f"before repeat exactly and were added ({what})")
 
 
 def simulate_events(plan: Plan) -> tuple[StageEvents, ...]:
     """Returns the time of each stage of a plan, by events.
 
-    Raises: DesignError where a stage has too many tiles.
+    Raises: DesignError where a stage has too many tiles, or is of a kind that events do not reach.
     """
     return tuple(_stage(plan, stage) for stage in plan.design.stages)
 
 
 def _stage(plan: Plan, stage: Stage) -> StageEvents:
-    instances = 1
-    for rank in plan.design.mapping.instances:
-        instances *= int(plan.space.extents[rank])
-    builder = StageBuilder(_inputs(plan, stage), stage)
-    simulated = min(instances, SIMULATED_INSTANCES)
-    built = builder.build(simulated)
-    times = run(built.tasks)
-    reached = [0.0] * simulated
-    for task, end in zip(built.tasks, times.end, strict=True):
-        instance = task.epoch // built.epochs
-        reached[instance] = max(reached[instance], end)
-    interval = reached[-1] - reached[-2] if len(reached) > 1 else 0.0
+    engine = Engine()
+    inputs = stage_inputs(plan, stage)
+    builder = StageBuilder(inputs, stage, engine)
+    repeats = Repeats(builder, engine)
+    window = _window(builder)
+    done = built = skipped = 0
+    while done < builder.slots:
+        while built < builder.slots and built < done + window:
+            builder.build(built)
+            built += 1
+            if built == builder.slots:
+                builder.finish()
+        if engine.added > MOST_TASKS:
+            raise DesignError(f"design {plan.design.id!r}: stage {stage.name!r}: more than {MOST_TASKS:,} tiles do not repeat, got {done:,} of "
+                              f"{builder.slots:,} epochs until there; shorten the sequence, or use --timing analytic")
+        if engine.live:
+            engine.step()
+        before = done
+        while done < built and done not in engine.open:
+            done += 1
+        if done > before:
+            further = repeats.after(done, built)
+            done, built, skipped = done + further, built + further, skipped + further
+    while engine.step():
+        pass
+    busy = {resource: ticks / TICKS for resource, ticks in engine.busy.items()}
+    timeline = tuple(Timed(task, begin / TICKS, end / TICKS) for task, begin, end in engine.ended)
+    return StageEvents(stage.name, engine.now / TICKS, inputs.instances, builder.grid.total, builder.grid.total - skipped, busy,
+                       builder.channels.moved[plan.machine.outermost.name], dict(builder.channels.moved), timeline, tuple(repeats.found))
+
+
+def _window(builder: StageBuilder) -> int:
+    """How many slots are under way at a time: as many as the longest way through one of them takes of the time of the busiest
+    unit, so that nobody waits for it."""
+    epoch = builder.grid.epoch(0)
+    assert epoch is not None
+    cuts = builder.inputs.cuts
     busy: dict[str, float] = {}
-    for task in built.tasks:
-        if task.resource is not None:
-            busy[task.resource] = busy.get(task.resource, 0.0) + task.duration
-    return StageEvents(stage.name, reached[-1] + (instances - simulated) * interval, instances, simulated, interval, busy,
-                       built.bytes_moved, tuple(built.tasks), times)
-
-
-def _inputs(plan: Plan, stage: Stage) -> Inputs:
-    space = plan.spaces[stage.nests[0]]
-    sizes = {p: int(space.extent(p)) for parts in space.parts.values() for p in parts[1:]}
-    cuts = Cuts({r: p for r, p in space.parts.items() if r not in plan.design.mapping.instances}, sizes,
-                {r: int(n) for r, n in space.extents.items() if r not in plan.design.mapping.instances})
-    overflow = {(n, kept.tensor): float(spill_share(plan, other, n, memory, kept)) for other in plan.design.stages
-                for n in other.nests for memory, kepts in plan.design.bindings[n].kept.items() for kept in kepts
-                if kept.spill == OVERFLOW}
-    return Inputs(plan.cascade, plan.design, plan.machine, cuts, spilled_shares(plan.design, overflow))
-
+    way = 0.0
+    for piece in builder.pieces.values():
+        took = cuts.steps(piece.parts, epoch.ranges, piece.spread, frozenset(builder.loops)) * piece.cycles
+        busy[piece.unit.name] = busy.get(piece.unit.name, 0.0) + took
+        way += took + piece.tail + float(piece.unit.drain_cycles)
+    longest = max(busy.values())
+    needed = int(way / longest) + 3 if longest else _LEAST_WINDOW
+    return max(builder.offsets.values()) + min(max(needed, _LEAST_WINDOW), _MOST_WINDOW)

@@ -1,398 +1,524 @@
-"""Cuts a stage into tasks: one for each Einsum and epoch, and one for each tile that crosses the memory channel."""
+"""Cuts a stage into tasks, slot by slot: one for each Einsum and epoch on its unit, and those that move its tiles."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from accelerator_sim.design import Kept, Stage
-from accelerator_sim.events.engine import Task
-from accelerator_sim.events.inputs import CHANNEL, MOST_TASKS, Inputs
+from accelerator_sim.events.channels import Channels
+from accelerator_sim.events.engine import Engine, Task
+from accelerator_sim.events.grid import Epoch, Grid
+from accelerator_sim.events.inputs import Inputs
 from accelerator_sim.events.phases import epoch_offsets
-from accelerator_sim.events.tiles import Cuts, Range, parts_of, ranks_of, values_in
+from accelerator_sim.events.pieces import (
+    Passing,
+    Piece,
+    copies_of,
+    lengths_of,
+    make_piece,
+    passing,
+    places_of,
+    points,
+    walked_parts,
+)
+from accelerator_sim.events.tiles import Range, ranks_of, values_in
 from einsum_cascades.errors import DesignError
-from einsum_cascades.ir import Access, Call, Expr, accesses, children
-from einsum_cascades.mapping import Nest
+from einsum_cascades.ir import Access
 from einsum_cascades.structure import structure
 
 
-@dataclass
-class StageTasks:
-    """Tasks of a stage for some instances; ``epochs`` of each instance."""
+@dataclass(eq=False)
+class Tile:
+    """A tile in a memory or in registers: the last ``epoch`` that used it, the tasks that brought it, those that use it and used
+    the one before; what was asked for ahead, with its epoch. ``at`` are the digits that tell tiles apart."""
 
-    tasks: list[Task] = field(default_factory=list)
-    epochs: int = 0
-    bytes_moved: float = 0.0
-
-
-@dataclass
-class _Tile:
-    """A tile of a tensor in a memory: its key, the task that brought it, and the last tasks that used it."""
-
-    key: tuple[int, tuple[Range, ...]] | None = None
-    fetch: int | None = None
+    at: tuple[int, ...]
+    epoch: int | None = None
+    fetch: list[int] = field(default_factory=list)
     users: list[int] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
-    seen: set[tuple[int, tuple[Range, ...]]] = field(default_factory=set)
+    ahead: tuple[int, list[int]] | None = None
+    flush: Callable[[Tile, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Tasks that made a tile of a tensor: for Einsums on the same unit, and for those on others."""
+
+    epoch: int
+    near: tuple[int, ...]
+    far: tuple[int, ...]
+    unit: str
 
 
 class StageBuilder:
-    """Builds the tasks of one stage, instance by instance."""
+    """Builds the tasks of one stage. A *slot* holds the Einsums of one epoch, or of several that typed phases run together."""
 
-    def __init__(self, inputs: Inputs, stage: Stage) -> None:
-        self.inputs, self.stage = inputs, stage
-        self.built = StageTasks()
+    def __init__(self, inputs: Inputs, stage: Stage, engine: Engine) -> None:
+        self.inputs, self.stage, self.engine = inputs, stage, engine
+        self.channels = Channels(inputs, engine)
         self.found = structure(inputs.cascade)
-        self.einsums = {e.name: e for e in inputs.cascade.einsums}
-        self.nests = [(n, inputs.design.mapping.nests[n]) for n in stage.nests]
-        self.instances = inputs.design.mapping.instances
-        self.loops = tuple(x for x in self._shared() if x not in self.instances)
-        self.names = [name for _, nest in self.nests for name in nest.einsums]
-        self.nest_of = {name: n for n, nest in self.nests for name in nest.einsums}
-        self.parts = {name: parts_of(self.einsums[name], inputs.cuts) for name in self.names}
-        self.waits = {(name, loop): self._after(name, loop) for name in self.names for loop in self.loops}
-        self.spread = {name: self._spread(name) for name in self.names}
-        self.cycles = {name: self._cycles(name) for name in self.names}
-        self.reads = {name: tuple(dict.fromkeys(a for b in self.einsums[name].bodies for a in accesses(b))) for name in self.names}
-        self.crossing = {t for name in self.names
-                         for t in (self.einsums[name].output.tensor, *(a.tensor for a in self.reads[name])) if self._crosses(t)}
-        self.orders = {name: inputs.design.mapping.loops_of(inputs.design.mapping.nests[self.nest_of[name]], self.einsums[name])
-                       for name in self.names}
-        self.strides = {loop: pes for own in self.spread.values() for loop, pes in own.items() if loop in self.loops}
-        self.latest: dict[tuple[str, int, tuple[Range, ...]], int] = {}
-        self.last: dict[tuple[str, int], list[int]] = {}
-        self.tiles: dict[tuple[int, str], _Tile] = {}
-        self.barrier: list[int] = []
+        mapping = inputs.design.mapping
+        self.loops = _shared(inputs, stage)
+        einsums = {e.name: e for e in inputs.cascade.einsums}
+        self.pieces = {name: make_piece(inputs, einsums[name], n, self.loops) for n in stage.nests for name in mapping.nests[n].einsums}
+        strides = {loop: pes for piece in self.pieces.values() for loop, pes in piece.spread.items() if loop in self.loops}
+        self.grid = Grid(inputs.cuts, self.loops, strides, inputs.instances)
+        self.crossing = frozenset(t for p in self.pieces.values() for t in (p.einsum.output.tensor, *(a.tensor for a in p.reads))
+                                  if self._crosses(t))
+        self.waits = {(name, loop): self._after(name, loop) for name in self.pieces for loop in self.loops}
         self.phase_of = {e: k for k, p in enumerate(stage.schedule.phases) for e in p.einsums}
-        self.offsets = epoch_offsets(inputs.cascade, stage.schedule, self.names) if self.phase_of else {}
+        self.offsets = epoch_offsets(inputs.cascade, stage.schedule, list(self.pieces)) if self.phase_of else dict.fromkeys(self.pieces, 0)
+        self.made: dict[tuple[str, tuple[int, ...]], _Made] = {}
+        self.last: dict[tuple[str, int], _Made] = {}
+        self.tiles: dict[tuple[object, ...], Tile] = {}
+        self.barrier: list[int] = []
+        self._known: dict[tuple[int, int, bool], tuple[int, ...]] = {}
+        self._places = {(p.nest, a.tensor): places_of(inputs, p.nest, a.tensor) for p in self.pieces.values()
+                        for a in (p.einsum.output, *p.reads)}
+
+    @property
+    def slots(self) -> int:
+        """How many slots there are."""
+        return self.grid.total + max(self.offsets.values())
+
+    def build(self, slot: int) -> None:
+        """Adds the tasks of a slot; slots are built in order."""
+        entries: list[tuple[Piece, Epoch]] = []
+        for offset in sorted(set(self.offsets.values()), reverse=True):
+            epoch = self.grid.epoch(slot - offset)
+            if epoch is not None:
+                entries += [(p, epoch) for name, p in self.pieces.items() if self.offsets[name] == offset and self._active(p, epoch)]
+        if not self.phase_of:
+            for piece, epoch in entries:
+                self._einsum(piece, epoch, slot, [])
+        elif entries:
+            self._phased(entries, slot)
+
+    def finish(self) -> None:
+        """Adds what is left to do after the last slot: tiles of results that are still there leave."""
+        for tile in list(self.tiles.values()):
+            if tile.flush is not None:
+                tile.flush(tile, self.slots)
+
+    def shift(self, slots: int, low: int, before: int) -> None:
+        """Goes on as if it had built so many slots more: epochs from ``low`` on, and before another, are later ones now."""
+        def moved(epoch: int) -> int:
+            return epoch + slots if low <= epoch < before else epoch
+        for tile in self.tiles.values():
+            if tile.epoch is not None:
+                tile.epoch = moved(tile.epoch)
+            if tile.ahead is not None:
+                tile.ahead = moved(tile.ahead[0]), tile.ahead[1]
+        made, self.made = self.made, {}
+        for (tensor, _), entry in made.items():
+            if any(n in self.engine.live for n in (*entry.near, *entry.far)):
+                entry = _Made(moved(entry.epoch), entry.near, entry.far, entry.unit)
+                self.made[tensor, self._key(self._positions_made(tensor), entry.epoch)] = entry
+        last, self.last = self.last, {}
+        for (tensor, _), entry in last.items():
+            entry = _Made(moved(entry.epoch), entry.near, entry.far, entry.unit)
+            self.last[tensor, self.grid.digits(entry.epoch)[0]] = entry
+
+    def state(self) -> tuple[object, ...]:
+        """Returns what of the tiles and results decides the tasks to come: which live tasks they wait for."""
+        place = self.engine.places()
+
+        def live(tasks: Sequence[int]) -> tuple[int, ...]:
+            return tuple(place[n] for n in tasks if n in place)
+        tiles = tuple((live(t.fetch), live(t.users), live(t.before), None if t.ahead is None else live(t.ahead[1]))
+                      for t in self.tiles.values())
+        # A tile that is done is as one that nobody made.
+        self.made = {key: e for key, e in self.made.items() if any(n in place for n in (*e.near, *e.far))}
+        made = tuple(sorted((tensor, live(e.near), live(e.far)) for (tensor, _), e in self.made.items()))
+        return tiles, made, live(self.barrier)
+
+    # --- Einsums ---
+
+    def _active(self, piece: Piece, epoch: Epoch) -> bool:
+        """Whether an Einsum runs in this epoch: at the first or the last round of each loop that it lacks."""
+        for loop in self.loops:
+            if loop not in piece.parts:
+                here, around = epoch.own[loop]
+                if (here[1] != around[1]) if self.waits[piece.name, loop] else (here[0] != around[0]):
+                    return False
+        return True
+
+    def _phased(self, entries: Sequence[tuple[Piece, Epoch]], slot: int) -> None:
+        barrier = list(self.barrier)
+        first = entries[0][1].number
+        for phase in self.stage.schedule.phases:
+            made: list[int] = []
+            if phase.drain is not None:
+                unit = self.inputs.machine.units[phase.drain]
+                made.append(self.engine.add(Task("drain", None, float(unit.drain_cycles), first), slot, barrier))
+            else:
+                for name in phase.einsums:
+                    for piece, epoch in entries:
+                        if piece.name == name:
+                            made += self._einsum(piece, epoch, slot, barrier)
+            if made:
+                barrier = [self.engine.add(Task("phase", None, 0.0, first), slot, made)]
+        self.barrier = barrier
+
+    def _einsum(self, piece: Piece, epoch: Epoch, slot: int, after: Sequence[int]) -> list[int]:
+        """Adds an Einsum of an epoch; returns the tasks that end with its results there."""
+        cuts, name = self.inputs.cuts, piece.name
+        needs = list(after)
+        used: list[Tile] = []
+        streams: list[int] = []
+        for access in piece.reads:
+            needs += self._read(piece, access, epoch, slot, used, streams)
+        needs += self._returning(piece, epoch, slot, used)
+        steps = cuts.steps(piece.parts, epoch.ranges, piece.spread, frozenset(self.loops))
+        tasks = [self.engine.add(Task(name, piece.unit.name, steps * piece.cycles, epoch.number), slot, needs)]
+        here = points(piece, epoch.ranges, cuts) if piece.elsewhere else 0
+        for unit, cycles in piece.elsewhere.items():
+            others = float(self.inputs.machine.units[unit].pes)
+            tasks.append(self.engine.add(Task(name, unit, here * cycles / others, epoch.number), slot, needs))
+            for way in ((piece.unit.name, unit), (unit, piece.unit.name)):
+                if self.channels.rated(way):
+                    tasks += self.channels.move("pass", way, name, here * piece.asked, epoch.number, slot, needs)
+        tasks += streams
+        self._write(piece, epoch, slot, needs, tasks)
+        results = tasks
+        if piece.tail:
+            results = [self.engine.add(Task("result", None, piece.tail, epoch.number), slot, tasks)]
+        far = results
+        if not self.phase_of and piece.unit.drain_cycles and self._leaves(piece):
+            far = [self.engine.add(Task("leave", None, float(piece.unit.drain_cycles), epoch.number), slot, results)]
+        tensor = piece.einsum.output.tensor
+        made = _Made(epoch.number, tuple(results), tuple(far), piece.unit.name)
+        self.made[tensor, self._key(self._positions_made(tensor), epoch.number)] = made
+        self.last[tensor, epoch.digits[0]] = made
+        for tile in used:
+            tile.users += tasks
+        return results
+
+    def _leaves(self, piece: Piece) -> bool:
+        """Whether an Einsum on another unit of the stage needs its result."""
+        return any(p.unit is not piece.unit and any(a.tensor == piece.einsum.output.tensor for a in p.reads) for p in self.pieces.values())
+
+    # --- what is read ---
+
+    def _needed(self, piece: Piece, access: Access, epoch: Epoch) -> list[int]:
+        """The tasks that made what is read: in this epoch, or in an earlier round (the last that wrote this tile)."""
+        if access.tensor not in self.found.producers:
+            return []
+        at = self._positions(access, self.loops, iterated=False)
+        if at == self._positions_made(access.tensor):
+            entry = self.made.get((access.tensor, self._key(at, epoch.number)))
+        else:
+            entry = self.last.get((access.tensor, epoch.digits[0]))
+        if entry is None:
+            return []
+        return list(entry.near if entry.unit == piece.unit.name else entry.far)
+
+    def _read(self, piece: Piece, access: Access, epoch: Epoch, slot: int, used: list[Tile], streams: list[int]) -> list[int]:
+        """Brings what an Einsum reads; returns the tasks that it waits for, and adds those that go on while it works."""
+        tensor, nest = access.tensor, piece.nest
+        needed = self._needed(piece, access, epoch)
+        places = self._places[nest, tensor]
+        beyond = self.inputs.machine.outermost.name if tensor in self.crossing else None
+        holder = None if piece.name in piece.binding.forward.get(tensor, ()) else places[0][0] if places else beyond
+        if holder is None:
+            return needed + self._passed(piece, access, epoch, slot, needed)
+        made_here = any(p.nest == nest and p.einsum.output.tensor == tensor for p in self.pieces.values())
+        ready = needed
+        outer = beyond
+        for memory, kept in reversed(places):
+            if outer is not None and not made_here:
+                ready = self._tile(piece, access, (outer, memory), kept, epoch, slot, ready, used)
+            outer = memory
+        tile = self._registers(piece, access, "read")
+        found = passing(piece, access, epoch.ranges, piece.inner, self.inputs.cuts, lengths_of(access, self.found, self.inputs.cuts))
+        same = tile.epoch is not None and self._key(tile.at, tile.epoch) == self._key(tile.at, epoch.number)
+        tile.epoch = epoch.number
+        if same and not found.advances:
+            return [*needed, *ready, *tile.fetch]
+        copies = found.values * copies_of(piece, access, epoch.ranges, self.inputs.cuts)
+        self._spilled(nest, holder, tensor, found.values, epoch, slot, write=False)
+        came = self.channels.move("read", (holder, piece.unit.name), tensor, found.values, epoch.number, slot, ready, copies=copies)
+        if found.advances:
+            # One small tile after another comes through the registers while the Einsum works.
+            streams += came
+            return [*needed, *ready]
+        tile.fetch = came
+        return [*needed, *ready, *came]
+
+    def _passed(self, piece: Piece, access: Access, epoch: Epoch, slot: int, needed: Sequence[int]) -> list[int]:
+        """What passes from the unit of one Einsum to another's, on a network with a rate, to the first Einsum there that takes it."""
+        maker = self.pieces.get(self.found.producers[access.tensor].name) if access.tensor in self.found.producers else None
+        if maker is None or maker.unit is piece.unit or not self.channels.rated((maker.unit.name, piece.unit.name)):
+            return []
+        takers = [p for p in self.pieces.values() if p.unit is piece.unit and any(a.tensor == access.tensor for a in p.reads)]
+        tile = self._registers(piece, access, "pass")
+        same = tile.epoch is not None and self._key(tile.at, tile.epoch) == self._key(tile.at, epoch.number)
+        tile.epoch = epoch.number
+        if takers[0] is not piece or same or self._came_before(piece, access, epoch):
+            return []
+        values = float(values_in(access, epoch.ranges, self.inputs.cuts, lengths_of(access, self.found, self.inputs.cuts)))
+        multicast = bool(set(piece.spread) - walked_parts(access, self.inputs.cuts))
+        own, what = (piece, access) if multicast else (maker, maker.einsum.output)
+        return self.channels.move("pass", (maker.unit.name, piece.unit.name), access.tensor, values, epoch.number, slot, needed,
+                                  copies=values * copies_of(own, what, epoch.ranges, self.inputs.cuts), adding=not multicast)
+
+    def _tile(self, piece: Piece, access: Access, way: tuple[str, str], kept: Kept, epoch: Epoch, slot: int, ready: list[int],
+              used: list[Tile]) -> list[int]:
+        """Brings the tile that a memory keeps; returns the tasks to wait for."""
+        tensor, memory = access.tensor, way[1]
+        outside, inner = self._around(piece, kept.at)
+        tile = self._kept(piece.nest, memory, access, outside)
+        if inner:
+            found = passing(piece, access, epoch.ranges, inner, self.inputs.cuts, lengths_of(access, self.found, self.inputs.cuts))
+            values, advances = found.values, found.advances
+            if advances and piece is not self._filler(piece, tensor, kept):
+                return tile.fetch or ready
+        else:
+            values, advances = self._tile_values(access, outside, epoch), False
+        used.append(tile)
+        same = tile.epoch is not None and self._key(tile.at, tile.epoch) == self._key(tile.at, epoch.number)
+        tile.epoch = epoch.number
+        if same and not advances:
+            return tile.fetch
+        came = tile.ahead
+        tile.ahead = None
+        # Two tiles have room: the next comes while this one is used, once the one before is done with.
+        before, tile.before, tile.users = tile.before, tile.users, []
+        if came is not None and not advances and self._key(tile.at, came[0]) == self._key(tile.at, epoch.number):
+            tile.fetch = came[1]
+        else:
+            tile.fetch = self._fetch(piece, way, tensor, values, epoch.number, slot, [*before, *ready])
+        if not advances and tensor not in self.found.producers:
+            self._ask_ahead(piece, access, way, tile, outside, inner, epoch)
+        return tile.fetch
+
+    def _fetch(self, piece: Piece, way: tuple[str, str], tensor: str, values: float, epoch: int, slot: int, needs: Sequence[int]) -> list[int]:
+        share = 1 - self.inputs.spilled.get((piece.nest, way[1], tensor), 0.0)
+        here = self.grid.epoch(epoch)
+        if here is not None:
+            self._spilled(piece.nest, way[0], tensor, values * share, here, slot, write=False)
+        return self.channels.move("read", way, tensor, values * share, epoch, slot, needs)
+
+    def _ask_ahead(self, piece: Piece, access: Access, way: tuple[str, str], tile: Tile, outside: Sequence[str], inner: Sequence[str],
+                   epoch: Epoch) -> None:
+        """Asks for the next tile as soon as there is room: it goes behind all that is needed before it."""
+        later = self._next(piece, tile.at, epoch)
+        if later is None or self._key(tile.at, later.number) == self._key(tile.at, epoch.number):
+            return
+        values = passing(piece, access, later.ranges, inner, self.inputs.cuts, lengths_of(access, self.found, self.inputs.cuts)).values \
+            if inner else self._tile_values(access, outside, later)
+        slot = later.number + self.offsets[piece.name]
+        # The tile further out that it comes from may still be on its way.
+        further = self.tiles.get(("kept", piece.nest, way[0], access.tensor))
+        ready = [] if further is None else further.ahead[1] if further.ahead is not None and further.ahead[0] == later.number else further.fetch
+        tile.ahead = later.number, self._fetch(piece, way, access.tensor, values, later.number, slot, [*tile.before, *ready])
+
+    def _next(self, piece: Piece, at: tuple[int, ...], epoch: Epoch) -> Epoch | None:
+        """The next epoch in which an Einsum has another tile."""
+        counts = self.grid.counts
+        last = max((n for n in at if counts[n] > 1), default=0)
+        digits = list(epoch.digits)
+        while True:
+            for n in range(last, -1, -1):
+                if n == 0 or self.loops[n - 1] in piece.parts:
+                    if digits[n] + 1 < counts[n]:
+                        digits[n] += 1
+                        break
+                    digits[n] = 0
+            else:
+                return None
+            for n, loop in enumerate(self.loops, start=1):
+                if loop not in piece.parts:
+                    digits[n] = counts[n] - 1 if self.waits[piece.name, loop] else 0
+                elif n > last:
+                    digits[n] = 0
+            found = self.grid.epoch(self.grid.number(digits))
+            if found is not None and self._active(piece, found):
+                return found
+
+    # --- what is written ---
+
+    def _levels(self, piece: Piece) -> list[tuple[tuple[object, ...], tuple[str, str], Kept | None]]:
+        """The places that a result leaves, with where it goes: the registers, then the memories that keep it."""
+        tensor = piece.einsum.output.tensor
+        places = self._places[piece.nest, tensor]
+        beyond = self.inputs.machine.outermost.name if tensor in self.crossing else None
+        home = places[0][0] if places else beyond
+        if home is None:
+            return []
+        found: list[tuple[tuple[object, ...], tuple[str, str], Kept | None]] = [(("write", piece.name), (piece.unit.name, home), None)]
+        for (memory, kept), outer in zip(places, (*(m for m, _ in places[1:]), beyond), strict=False):
+            if outer is not None:
+                found.append((("out", piece.nest, memory, tensor), (memory, outer), kept))
+        return found
+
+    def _returning(self, piece: Piece, epoch: Epoch, slot: int, used: list[Tile]) -> list[int]:
+        """Brings back partial results, and lets the tile before leave where a new one begins; returns what to wait for."""
+        access, waits = piece.einsum.output, []
+        for key, way, kept in self._levels(piece):
+            outside, inner = (self.loops, piece.inner) if kept is None else self._around(piece, kept.at)
+            tile = self.tiles.setdefault(key, Tile(self._positions(access, outside)))
+            found = self._through(piece, access, epoch, outside, inner)
+            used.append(tile)
+            seen = self._seen(piece, access, outside, epoch)
+            if found.advances:
+                back = found.values - (0 if seen else found.distinct)
+                tile.epoch = epoch.number
+            else:
+                same = tile.epoch is not None and self._key(tile.at, tile.epoch) == self._key(tile.at, epoch.number)
+                if not same and tile.epoch is not None and tile.flush is not None:
+                    tile.flush(tile, slot)
+                tile.epoch = epoch.number
+                if same:
+                    continue
+                tile.users = []
+                tile.flush = self._leaving(piece, way, kept, outside)
+                back = found.values if seen else 0.0
+            share = 1.0 if kept is None else 1 - self.inputs.spilled.get((piece.nest, way[0], access.tensor), 0.0)
+            if back:
+                self._spilled(piece.nest, way[1], access.tensor, back * share, epoch, slot, write=False)
+                waits += self.channels.move("read", way[::-1], access.tensor, back * share, epoch.number, slot, [])
+        return waits
+
+    def _write(self, piece: Piece, epoch: Epoch, slot: int, needs: Sequence[int], tasks: Sequence[int]) -> None:
+        """Results that leave while they are made, or as they are done where a memory keeps them."""
+        for _, way, kept in self._levels(piece):
+            outside, inner = (self.loops, piece.inner) if kept is None else self._around(piece, kept.at)
+            found = self._through(piece, piece.einsum.output, epoch, outside, inner)
+            if found.advances:
+                self._leave(piece, way, kept, found.values, epoch, slot, needs if kept is None else tasks)
+
+    def _leaving(self, piece: Piece, way: tuple[str, str], kept: Kept | None, outside: Sequence[str]) -> Callable[[Tile, int], None]:
+        def flush(tile: Tile, slot: int) -> None:
+            assert tile.epoch is not None
+            epoch = self.grid.epoch(tile.epoch)
+            assert epoch is not None
+            values = self._tile_values(piece.einsum.output, outside, epoch)
+            self._leave(piece, way, kept, values, epoch, slot, tile.users)
+            tile.flush = None
+        return flush
+
+    def _leave(self, piece: Piece, way: tuple[str, str], kept: Kept | None, values: float, epoch: Epoch, slot: int,
+               needs: Sequence[int]) -> None:
+        access = piece.einsum.output
+        share = 1.0 if kept is None else 1 - self.inputs.spilled.get((piece.nest, way[0], access.tensor), 0.0)
+        self._spilled(piece.nest, way[1], access.tensor, values * share, epoch, slot, write=True)
+        self.channels.move("write", way, access.tensor, values * share, epoch.number, slot, needs, adding=kept is None,
+                           copies=values * copies_of(piece, access, epoch.ranges, self.inputs.cuts) if kept is None else None)
+
+    def _spilled(self, nest: int, memory: str, tensor: str, values: float, epoch: Epoch, slot: int, *, write: bool) -> None:
+        """Of what is read from a memory or written to it, the share that did not fit goes on to the next one outwards."""
+        share = self.inputs.spilled.get((nest, memory, tensor), 0.0)
+        if share and values:
+            places = [m for m, _ in self._places[nest, tensor]]
+            further = places[places.index(memory) + 1] if memory != places[-1] else self.inputs.machine.outermost.name
+            self.channels.move("spill", (further, memory), tensor, values * share, epoch.number, slot, [], only=True)
+
+    # --- tiles ---
+
+    def _through(self, piece: Piece, access: Access, epoch: Epoch, outside: Sequence[str], inner: Sequence[str]) -> Passing:
+        found = passing(piece, access, epoch.ranges, inner, self.inputs.cuts, lengths_of(access, self.found, self.inputs.cuts))
+        if found.advances or inner:
+            return found
+        values = self._tile_values(access, outside, epoch)
+        return Passing(values, values, False)
+
+    def _around(self, piece: Piece, at: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The shared loops outside of a kept tile, and the Einsum's own loops outside of it."""
+        if at is None or at in self.inputs.design.mapping.instances:
+            return (), ()
+        if at in self.loops:
+            return self.loops[:self.loops.index(at) + 1], ()
+        if at in piece.inner:
+            return self.loops, piece.inner[:piece.inner.index(at) + 1]
+        nest = self.inputs.design.mapping.nests[piece.nest]
+        outer = nest.loops[:nest.loops.index(at) + 1] if at in nest.loops else ()
+        return self.loops, tuple(x for x in piece.inner if x in outer)
+
+    def _filler(self, piece: Piece, tensor: str, kept: Kept) -> Piece:
+        """Of the Einsums of a nest that read a tile, the one in most loops outside of it: it brings it for all."""
+        readers = [p for p in self.pieces.values() if p.nest == piece.nest and any(a.tensor == tensor for a in p.reads)
+                   and p.name not in p.binding.forward.get(tensor, ())]
+        return max(readers, key=lambda p: len([x for x in p.order if x in (*self._around(p, kept.at)[0], *self._around(p, kept.at)[1])]))
+
+    def _registers(self, piece: Piece, access: Access, what: str) -> Tile:
+        return self.tiles.setdefault((what, piece.name, access), Tile(self._positions(access, self.loops)))
+
+    def _kept(self, nest: int, memory: str, access: Access, outside: Sequence[str]) -> Tile:
+        return self.tiles.setdefault(("kept", nest, memory, access.tensor), Tile(self._positions(access, outside)))
+
+    def _positions(self, access: Access, outside: Sequence[str], *, iterated: bool = True) -> tuple[int, ...]:
+        """The digits that tell tiles of a tensor apart, inside of some shared loops: the instance, and loops that it walks."""
+        key = id(access), len(outside), iterated
+        if key not in self._known:
+            walked = walked_parts(access, self.inputs.cuts)
+            iteration = self.found.iterative.get(access.tensor)
+            if iteration is not None and not iterated:
+                walked -= frozenset(self.inputs.cuts.parts.get(iteration.rank, (iteration.rank,)))
+            self._known[key] = (0, *(n for n, loop in enumerate(self.loops, start=1) if loop in walked and loop in outside))
+        return self._known[key]
+
+    def _positions_made(self, tensor: str) -> tuple[int, ...]:
+        return self._positions(self.found.producers[tensor].output, self.loops, iterated=False)
+
+    def _key(self, at: tuple[int, ...], epoch: int) -> tuple[int, ...]:
+        digits = self.grid.digits(epoch)
+        return tuple(digits[n] for n in at)
+
+    def _seen(self, piece: Piece, access: Access, outside: Sequence[str], epoch: Epoch) -> bool:
+        """Whether a tile of a result was there before: a loop over another rank has advanced."""
+        walked = walked_parts(access, self.inputs.cuts)
+        return any(digit for loop, digit in zip(self.loops, epoch.digits[1:], strict=True)
+                   if digit and loop in outside and loop in piece.parts and loop not in walked)
+
+    def _came_before(self, piece: Piece, access: Access, epoch: Epoch) -> bool:
+        return self._seen(piece, access, self.loops, epoch)
+
+    def _tile_values(self, access: Access, outside: Sequence[str], epoch: Epoch) -> float:
+        """The values of a tensor in a tile inside of some shared loops."""
+        cuts = self.inputs.cuts
+        walked = walked_parts(access, cuts)
+        ranges: dict[str, Range] = {r: (0, n) for r, n in cuts.extents.items()}
+        for loop in outside:
+            if loop in walked or cuts.rank_of[loop] in {cuts.rank_of.get(r, r) for i in access.indices for r in ranks_of(i)}:
+                ranges[cuts.rank_of[loop]] = epoch.own[loop][0]
+        return float(values_in(access, ranges, cuts, lengths_of(access, self.found, cuts)))
 
     # --- what stays the same ---
-
-    def _shared(self) -> tuple[str, ...]:
-        first, *others = [nest.loops for _, nest in self.nests]
-        length = next((i for i, x in enumerate(first) if any(len(o) <= i or o[i] != x for o in others)), len(first))
-        return tuple(first[:length])
-
-    def _spread(self, name: str) -> dict[str, int]:
-        binding = self.inputs.design.bindings[self.nest_of[name]]
-        unit = self.inputs.machine.units[binding.unit[name]]
-        return {part: math.prod(int(unit.dimensions[side.strip()]) for side in sides.split("*")) for part, sides in binding.spread[name].items()
-                if part in self.parts[name]}
-
-    def _cycles(self, name: str) -> float:
-        einsum, binding = self.einsums[name], self.inputs.design.bindings[self.nest_of[name]]
-        unit = self.inputs.machine.units[binding.unit[name]]
-        operators = [op for body in einsum.bodies for op in _operators(body)]
-        summed = bool(einsum.summed_ranks) or einsum.reduction is not None and einsum.reduction.op == "sum"
-        if einsum.reduction is not None and einsum.reduction.op != "sum":
-            operators.append(einsum.reduction.op)
-        if summed:
-            fused = "mac" in unit.cycles and isinstance(einsum.body, Call) and einsum.body.op == "mul"
-            if fused:
-                operators.remove("mul")
-            operators.append("mac" if fused else "add")
-        elsewhere = binding.elsewhere.get(name, {})
-        for absorbed in (*binding.absorbed.get(name, ()), *elsewhere):
-            operators = [op for op in operators if op != absorbed]
-        return float(sum(unit.cycles[op] for op in operators))
 
     def _after(self, name: str, loop: str) -> bool:
         """Whether an Einsum that lacks a loop comes after Einsums that have it: it waits for the last round."""
         pending, seen = [name], set()
         while pending:
-            for access in self.einsums[pending.pop()].reads:
+            for access in self.pieces[pending.pop()].einsum.reads:
                 producer = self.found.producers.get(access.tensor)
-                if producer is None or producer.name in seen or producer.name not in self.nest_of:
+                if producer is None or producer.name in seen or producer.name not in self.pieces:
                     continue
                 seen.add(producer.name)
-                if loop in self.parts[producer.name]:
+                if loop in self.pieces[producer.name].parts:
                     return True
                 pending.append(producer.name)
         return False
-
-    def _active(self, name: str, ranges: Mapping[str, Range], outer: Mapping[str, tuple[Range, Range]]) -> bool:
-        """Whether an Einsum runs in this epoch: at the first or the last round of each loop that it lacks."""
-        parts = self.parts[name]
-        for loop in self.loops:
-            if loop not in parts:
-                here, around = outer[loop]
-                if (here[1] != around[1]) if self.waits[name, loop] else (here[0] != around[0]):
-                    return False
-        return True
-
-    # --- instances ---
-
-    def build(self, instances: int) -> StageTasks:
-        """Returns the tasks of some instances of the cascade, one after another."""
-        slots: dict[int, list[tuple[str, dict[str, Range], int]]] = {}
-        epoch = count = 0
-        for instance in range(instances):
-            for ranges, outer in self._epochs():
-                for name in self.names:
-                    if self._active(name, ranges, outer):
-                        slots.setdefault(epoch + self.offsets.get(name, 0), []).append((name, ranges, epoch))
-                        count += 1
-                epoch += 1
-                if count > MOST_TASKS:
-                    raise DesignError(f"design {self.inputs.design.id!r}: stage {self.stage.name!r}: {instance + 1} of {instances} "
-                                      f"instances to simulate have more than {MOST_TASKS} tiles, got {epoch} epochs and more; "
-                                      f"shorten the sequence, or use --timing analytic")
-        self.built.epochs = epoch // instances
-        for slot in sorted(slots):
-            if self.phase_of:
-                self._phased(slots[slot])
-            else:
-                for name, ranges, number in slots[slot]:
-                    self._einsum(name, ranges, number, [])
-        for (nest, tensor), tile in self.tiles.items():
-            producer = self.found.producers.get(tensor)
-            if producer is not None and self.nest_of.get(producer.name) == nest and tile.key is not None:
-                self._drained(tensor, tile, epoch - 1, self.inputs.spilled.get((nest, tensor), 0.0))
-        return self.built
-
-    def _epochs(self) -> Iterator[tuple[dict[str, Range], dict[str, tuple[Range, Range]]]]:
-        """The ranges of ranks in each epoch, and for each loop its own range within the one around it."""
-        cuts = self.inputs.cuts
-        for ranges in cuts.walk(self.loops, self.strides):
-            outer: dict[str, tuple[Range, Range]] = {}
-            for number, loop in enumerate(self.loops):
-                rank = cuts.rank_of[loop]
-                inner = [x for x in self.loops[number + 1:] if cuts.rank_of[x] == rank]
-                here = self._widened(ranges[rank], loop) if inner else ranges[rank]
-                above = [x for x in self.loops[:number] if cuts.rank_of[x] == rank]
-                around = _clipped(self._widened(here, above[-1]), cuts, rank) if above else (0, cuts.extents[rank])
-                outer[loop] = _clipped(here, cuts, rank), around
-            yield ranges, outer
-
-    def _widened(self, here: Range, loop: str) -> Range:
-        """The range of the tile of a loop in which a range lies."""
-        size = self.inputs.cuts.inside[loop] * self.strides.get(loop, 1)
-        start = here[0] // size * size
-        return start, start + size
-
-    def _phased(self, entries: list[tuple[str, dict[str, Range], int]]) -> None:
-        barrier = list(self.barrier)
-        for number, phase in enumerate(self.stage.schedule.phases):
-            made: list[int] = []
-            if phase.drain is not None:
-                unit = self.inputs.machine.units[phase.drain]
-                if any(name for name, *_ in entries):
-                    made.append(self._task(Task("drain", None, float(unit.drain_cycles), entries[0][2], list(barrier))))
-            else:
-                for name in phase.einsums:
-                    for entry, ranges, epoch in entries:
-                        if entry == name and self.phase_of[name] == number:
-                            made.append(self._einsum(name, ranges, epoch, barrier))
-            if made:
-                barrier = [self._task(Task("phase", None, 0.0, entries[0][2], made))]
-        self.barrier = barrier
-
-    def _task(self, task: Task) -> int:
-        self.built.tasks.append(task)
-        return len(self.built.tasks) - 1
-
-    def _einsum(self, name: str, ranges: dict[str, Range], epoch: int, after: list[int]) -> int:
-        einsum, cuts = self.einsums[name], self.inputs.cuts
-        nest_number = self.nest_of[name]
-        binding = self.inputs.design.bindings[nest_number]
-        needs = list(after)
-        streams: list[int] = []
-        for access in self.reads[name]:
-            needs += self._needed(access, ranges, epoch)
-            if name not in binding.forward.get(access.tensor, ()):
-                fetch = self._fetched(nest_number, name, access, ranges, epoch)
-                if fetch is not None:
-                    streams.append(fetch)
-        done = frozenset(self.loops)
-        steps = cuts.steps(self.parts[name], ranges, self.spread[name], done)
-        number = self._task(Task(name, binding.unit[name], steps * self.cycles[name], epoch,
-                                 list(dict.fromkeys([*needs, *streams]))))
-        for access in self.reads[name]:
-            tile = self.tiles.get((nest_number, access.tensor))
-            if tile is not None:
-                tile.users.append(number)
-        instance = epoch // self.built.epochs
-        self.latest[einsum.output.tensor, instance, self._key(einsum.output, ranges)] = number
-        self.last[einsum.output.tensor, instance] = [number]
-        self._written(nest_number, name, einsum.output, ranges, epoch, number)
-        return number
-
-    def _key(self, access: Access, ranges: Mapping[str, Range]) -> tuple[Range, ...]:
-        """What tells tiles of a tensor apart: the ranges of its ranks, without the round of an iteration."""
-        iteration = self.found.iterative.get(access.tensor)
-        key: list[Range] = []
-        for dimension, index in enumerate(access.indices):
-            if iteration is not None and iteration.dimension == dimension:
-                continue
-            for rank in ranks_of(index):
-                key.append(ranges[self.inputs.cuts.rank_of.get(rank, rank)])
-        return tuple(key)
-
-    def _needed(self, access: Access, ranges: Mapping[str, Range], epoch: int) -> list[int]:
-        """The task that made what is read: in this epoch, or in an earlier round (the last that wrote this tile)."""
-        if access.tensor not in self.found.producers:
-            return []
-        instance = epoch // self.built.epochs
-        exact = self.latest.get((access.tensor, instance, self._key(access, ranges)))
-        if exact is not None:
-            return [exact]
-        return self.last.get((access.tensor, instance), [])
-
-    # --- the memory channel ---
 
     def _crosses(self, tensor: str) -> bool:
         if tensor in (*self.found.inputs, *self.found.outputs) or tensor in self.stage.off_chip:
             return True
         producer = self.found.producers[tensor].name
         readers = {e.name for e in self.inputs.cascade.einsums if any(a.tensor == tensor for a in e.reads)}
-        return producer not in self.nest_of or not readers <= set(self.nest_of)
-
-    def _kept(self, nest: int, tensor: str) -> Kept | None:
-        for kepts in self.inputs.design.bindings[nest].kept.values():
-            for kept in kepts:
-                if kept.tensor == tensor:
-                    return kept
-        return None
-
-    def _transfer(self, name: str, values: float, tensor: str, epoch: int, needs: list[int]) -> int | None:
-        size = values * float(self.inputs.machine.value_bytes)
-        if not size:
-            return None
-        self.built.bytes_moved += size
-        memory = self.inputs.machine.outermost
-        seconds = 0.0 if memory.bytes_per_s is None else size / float(memory.bytes_per_s)
-        return self._task(Task(f"{name} {tensor}", CHANNEL, seconds * float(self.inputs.machine.clock_hz), epoch, needs))
-
-    def _lengths(self, access: Access) -> list[int | None]:
-        return [None if r is None else self.inputs.cuts.extents.get(r) for r in self.found.dimensions[access.tensor]]
-
-    def _tile_key(self, name: str, access: Access, ranges: Mapping[str, Range], at: str | None) -> tuple[Range, ...]:
-        """The tile of a kept tensor: the ranges of its ranks in the loops outside of it."""
-        loops = self._outside(name, at)
-        cuts = self.inputs.cuts
-        key: list[Range] = []
-        for rank in dict.fromkeys(cuts.rank_of.get(r, r) for i in access.indices for r in ranks_of(i)):
-            own = [x for x in loops if cuts.rank_of[x] == rank]
-            here = ranges[rank]
-            key.append(_clipped(self._widened(here, own[-1]), cuts, rank) if own else (0, cuts.extents[rank]))
-        return tuple(key)
-
-    def _outside(self, name: str, at: str | None) -> tuple[str, ...]:
-        nest: Nest = self.inputs.design.mapping.nests[self.nest_of[name]]
-        order = self.orders[name]
-        if at is None:
-            return ()
-        if at in order:
-            return tuple(x for x in order[:order.index(at) + 1] if x not in self.instances)
-        shared = nest.loops[:nest.loops.index(at) + 1]
-        return tuple(x for x in shared if x in order and x not in self.instances)
-
-    def _fetched(self, nest: int, name: str, access: Access, ranges: dict[str, Range], epoch: int) -> int | None:
-        """The transfer that brings what an Einsum reads, if any."""
-        tensor = access.tensor
-        kept = self._kept(nest, tensor)
-        crosses = tensor in self.crossing
-        share = self.inputs.spilled.get((nest, tensor), 0.0)
-        if kept is None:
-            if not crosses:
-                return None
-            values = self._streamed(name, access, ranges)
-            return self._transfer("read", values, tensor, epoch, self._needed(access, ranges, epoch))
-        made_here = any(self.einsums[e].output.tensor == tensor for e in self.inputs.design.mapping.nests[nest].einsums)
-        extra = share * self._streamed(name, access, ranges)
-        if extra:
-            self._transfer("spill", extra, tensor, epoch, [])
-        if not crosses or made_here:
-            return None
-        inner = [x for x in self._outside(name, kept.at) if x not in self.loops]
-        tile = self.tiles.setdefault((nest, tensor), _Tile())
-        at = kept.at if not inner else (self.loops[-1] if self.loops else None)
-        key = (epoch // self.built.epochs, self._tile_key(name, access, ranges, at))
-        if tile.key == key:
-            return tile.fetch
-        if inner:
-            values = self._streamed(name, access, ranges, tuple(inner))
-        else:
-            values = values_in(access, {**ranges, **self._tile_ranges(name, access, ranges, kept.at)}, self.inputs.cuts,
-                               self._lengths(access))
-        # Two tiles have room: the next comes while this one is used, once the one before is done with.
-        needs = [*tile.before, *self._needed(access, ranges, epoch)]
-        tile.before, tile.users, tile.key = list(tile.users), [], key
-        tile.fetch = self._transfer("read", values * (1 - share), tensor, epoch, needs)
-        return tile.fetch
-
-    def _tile_ranges(self, name: str, access: Access, ranges: Mapping[str, Range], at: str | None) -> dict[str, Range]:
-        cuts = self.inputs.cuts
-        ranks = dict.fromkeys(cuts.rank_of.get(r, r) for i in access.indices for r in ranks_of(i))
-        return dict(zip(ranks, self._tile_key(name, access, ranges, at), strict=True))
-
-    def _streamed(self, name: str, access: Access, ranges: dict[str, Range], inner: tuple[str, ...] | None = None) -> float:
-        """Values that an Einsum's inner loops bring through a tile of registers in one epoch (or through one inside some of its
-        inner loops): all of the tile's, once for each loop over another rank that comes outside of one that advances."""
-        cuts = self.inputs.cuts
-        order = [x for x in self.orders[name] if x not in self.loops and x not in self.instances]
-        if inner is not None:
-            order = [x for x in order if x in inner]
-        walked = {p for i in access.indices for r in ranks_of(i) for p in cuts.parts.get(r, (r,))}
-        values = float(values_in(access, ranges, cuts, self._lengths(access)))
-        advances, times = False, 1
-        for loop in reversed(order):
-            rank = cuts.rank_of[loop]
-            pes = self.spread[name].get(loop, 1)
-            within = ranges[rank]
-            around = [x for x in order[:order.index(loop)] if cuts.rank_of[x] == rank]
-            length = min(within[1] - within[0], cuts.inside[around[-1]] if around else within[1] - within[0])
-            count = math.ceil(length / (cuts.inside[loop] * pes))
-            if loop in walked:
-                advances = advances or count > 1
-            elif advances:
-                times *= count
-        return values * times
-
-    def _written(self, nest: int, name: str, access: Access, ranges: dict[str, Range], epoch: int, number: int) -> None:
-        tensor = access.tensor
-        kept, crosses = self._kept(nest, tensor), tensor in self.crossing
-        share = self.inputs.spilled.get((nest, tensor), 0.0)
-        if kept is None:
-            if crosses:
-                self._transfer("write", self._streamed(name, access, ranges), tensor, epoch, [number])
-            return
-        if share:
-            self._transfer("spill", share * self._streamed(name, access, ranges), tensor, epoch, [number])
-        if not crosses:
-            return
-        tile = self.tiles.setdefault((nest, tensor), _Tile())
-        key = (epoch // self.built.epochs, self._tile_key(name, access, ranges, kept.at))
-        if tile.key not in (None, key):
-            self._drained(tensor, tile, epoch, share)
-        if tile.key != key:
-            tile.key, tile.users = key, []
-            if key in tile.seen:
-                # A tile that comes back to be added to.
-                self._transfer("read", self._values_of(access, key[1]) * (1 - share), tensor, epoch, [number])
-            tile.seen.add(key)
-        tile.users.append(number)
-
-    def _values_of(self, access: Access, key: tuple[Range, ...]) -> float:
-        cuts = self.inputs.cuts
-        ranks = dict.fromkeys(cuts.rank_of.get(r, r) for i in access.indices for r in ranks_of(i))
-        ranges = {**{r: (0, n) for r, n in cuts.extents.items()}, **dict(zip(ranks, key, strict=True))}
-        return float(values_in(access, ranges, cuts, self._lengths(access)))
-
-    def _drained(self, tensor: str, tile: _Tile, epoch: int, share: float) -> None:
-        assert tile.key is not None
-        access = self.found.producers[tensor].output
-        self._transfer("write", self._values_of(access, tile.key[1]) * (1 - share), tensor, epoch, list(tile.users))
+        return producer not in self.pieces or not readers <= set(self.pieces)
 
 
-def _operators(expr: Expr) -> Iterator[str]:
-    """The operators of an expression that work on values."""
-    if isinstance(expr, Call) and accesses(expr):
-        yield expr.op
-        for child in children(expr):
-            yield from _operators(child)
-
-
-def _clipped(here: Range, cuts: Cuts, rank: str) -> Range:
-    return here[0], min(here[1], cuts.extents[rank])
+def _shared(inputs: Inputs, stage: Stage) -> tuple[str, ...]:
+    """The loops, from the outermost, that all nests of a stage share, without those over instances."""
+    instances = inputs.design.mapping.instances
+    nests = [inputs.design.mapping.nests[n].loops for n in stage.nests]
+    for loops in nests:
+        inside = [x for n, x in enumerate(loops) if x in instances and any(y not in instances for y in loops[:n])]
+        if inside:
+            raise DesignError(f"design {inputs.design.id!r}: stage {stage.name!r}: events go through instances one after another, got loop "
+                              f"{inside[0]!r} inside of others; use --timing analytic")
+    first, *others = [tuple(x for x in loops if x not in instances) for loops in nests]
+    length = next((i for i, x in enumerate(first) if any(len(o) <= i or o[i] != x for o in others)), len(first))
+    return first[:length]

@@ -23,6 +23,7 @@ class Cuts:
     extents: Mapping[str, int]
     rank_of: dict[str, str] = field(default_factory=dict, init=False)
     inside: dict[str, int] = field(default_factory=dict, init=False)
+    walked: dict[int, tuple[Access, frozenset[str]]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for rank, parts in self.parts.items():
@@ -35,23 +36,6 @@ class Cuts:
         step = self.inside[part] * pes
         for start in range(within[0], within[1], step):
             yield start, min(start + step, within[1])
-
-    def walk(self, loops: Sequence[str], spread: Mapping[str, int] | None = None) -> Iterator[dict[str, Range]]:
-        """Yields, in the order of the loops, the range of every rank in each iteration."""
-        whole = {rank: (0, size) for rank, size in self.extents.items()}
-        yield from self._inner(tuple(loops), whole, spread or {})
-
-    def _inner(self, loops: tuple[str, ...], ranges: dict[str, Range], spread: Mapping[str, int]) -> Iterator[dict[str, Range]]:
-        if not loops:
-            yield dict(ranges)
-            return
-        part, *rest = loops
-        rank = self.rank_of[part]
-        before = ranges[rank]
-        for step in self.rounds(part, before, spread.get(part, 1)):
-            ranges[rank] = step
-            yield from self._inner(tuple(rest), ranges, spread)
-        ranges[rank] = before
 
     def steps(self, parts: Collection[str], ranges: Mapping[str, Range], spread: Mapping[str, int], done: frozenset[str]) -> int:
         """Returns the steps that an Einsum of these parts takes in a tile: every part that is not done is walked, in groups

@@ -14,7 +14,8 @@ MICROSECONDS = 1e6
 
 
 def chrome_trace(stages: Iterable[StageEvents], clock_hz: float) -> dict[str, Any]:
-    """Returns the trace of simulated stages, one after another: a process for each stage, a thread for each resource."""
+    """Returns the trace of simulated stages, one after another: a process for each stage, a thread for each resource. Of a stage that
+    repeats it has the part before the first repetition."""
     events: list[dict[str, Any]] = []
     offset = 0.0
     scale = MICROSECONDS / clock_hz
@@ -23,9 +24,10 @@ def chrome_trace(stages: Iterable[StageEvents], clock_hz: float) -> dict[str, An
         threads = {resource: number for number, resource in enumerate(sorted(stage.busy), start=1)}
         for resource, thread in threads.items():
             events.append({"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": resource}})
-        for task, begin, end in zip(stage.tasks, stage.times.begin, stage.times.end, strict=True):
+        for timed in stage.timeline:
+            task, begin, end = timed.task, timed.begin, timed.end
             if task.resource is not None:
                 events.append({"ph": "X", "name": task.name, "cat": "tile", "pid": process, "tid": threads[task.resource],
                                "ts": (offset + begin) * scale, "dur": (end - begin) * scale, "args": {"epoch": task.epoch}})
-        offset += max(stage.times.end, default=0.0)
+        offset += max((timed.end for timed in stage.timeline), default=0.0)
     return {"traceEvents": events, "displayTimeUnit": "ns"}

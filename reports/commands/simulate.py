@@ -92,7 +92,7 @@ def command(cascade: str, machine: str, design: str | None, workload: str | None
         if trace:
             write_trace(stages_by_events, found.plan.machine.clock_hz, trace)
         if picture:
-            draw_epochs(stages_by_events[0], f"{named.cascade.name} on {found.machine}, design {found.design}", picture)
+            draw_epochs(stages_by_events[0], found.plan.machine, f"{named.cascade.name} on {found.machine}, design {found.design}", picture)
     if explain:
         document["energy_lines"] = energy_lines(found)
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from accelerator_sim.designs import load_design
 from accelerator_sim.estimate import Estimate, estimate
-from accelerator_sim.events.engine import Task, run
+from accelerator_sim.events.engine import TICKS, Engine, Task
+from accelerator_sim.events.repeats import Repeats
 from accelerator_sim.events.simulate import simulate_events
 from accelerator_sim.events.trace import chrome_trace
 from accelerator_sim.machines import load_machine
 from accelerator_sim.plan import Shape
+from einsum_cascades.errors import DesignError
 from workloads.variants import load_variant
 
 STEADY = 0.02
@@ -35,7 +37,7 @@ def _attention(design: str, seq_len: int, model: str = "bert", **settings: float
 def _both(found: Estimate) -> tuple[float, float]:
     stages = simulate_events(found.plan)
     cycles = sum(s.cycles for s in stages)
-    moved = sum(s.bytes_moved / s.simulated * s.instances for s in stages)
+    moved = sum(s.bytes_moved for s in stages)
     return cycles / found.latency_cycles - 1, moved / found.dram_bytes - 1
 
 
@@ -100,31 +102,77 @@ def test_a_trace_is_one_of_complete_events_that_do_not_overlap() -> None:
         assert all(b[0] >= a[1] - 1e-6 for a, b in itertools.pairwise(spans))
 
 
-def _longest_wait(tasks: list[Task]) -> float:
-    """The end of everything if resources were unlimited: the longest path."""
-    ends: list[float] = []
-    for task in tasks:
-        ends.append(max((ends[n] for n in task.needs), default=0.0) + task.duration)
-    return max(ends)
-
-
 @given(st.data())
 def test_the_engine_keeps_needs_and_resources(data: st.DataObject) -> None:
-    tasks = []
+    engine = Engine()
+    needs: list[list[int]] = []
+    ended: list[float] = []
     for number in range(data.draw(st.integers(1, 30))):
-        needs = data.draw(st.lists(st.integers(0, number - 1), max_size=3, unique=True)) if number else []
-        tasks.append(Task(str(number), data.draw(st.sampled_from(["a", "b", None])), data.draw(st.integers(0, 9)), 0, needs))
-    times = run(tasks)
-    for number, task in enumerate(tasks):
-        assert times.end[number] == times.begin[number] + task.duration
-        assert all(times.end[n] <= times.begin[number] for n in task.needs)
-    for resource in ("a", "b"):
-        spans = sorted((times.begin[n], times.end[n]) for n, t in enumerate(tasks) if t.resource == resource and t.duration)
+        needs.append(data.draw(st.lists(st.integers(0, number - 1), max_size=3, unique=True)) if number else [])
+        task = Task(str(number), data.draw(st.sampled_from(["a", "b", None])), data.draw(st.integers(0, 9)), 0)
+        assert engine.add(task, number, needs[-1]) == number
+        # If resources were unlimited: the longest path.
+        ended.append(max((ended[n] for n in needs[-1]), default=0.0) + task.duration)
+    while engine.step():
+        pass
+    assert not engine.live
+    assert not engine.open
+    times = {int(task.name): (begin / TICKS, end / TICKS, task) for task, begin, end in engine.ended}
+    for number, (begin, end, task) in times.items():
+        assert end == begin + task.duration
+        assert all(times[n][1] <= begin for n in needs[number])
+    work = {r: sum(t.duration for _, _, t in times.values() if t.resource == r) for r in ("a", "b")}
+    for resource, total in work.items():
+        spans = sorted((begin, end) for begin, end, t in times.values() if t.resource == resource and t.duration)
         assert all(b[0] >= a[1] for a, b in itertools.pairwise(spans))
-    work = {r: sum(t.duration for t in tasks if t.resource == r) for r in ("a", "b")}
-    assert max(times.end) >= max(_longest_wait(tasks), *work.values())
+        assert engine.busy.get(resource, 0) == total * TICKS
+    assert engine.now / TICKS >= max(*ended, *work.values())
 
 
-def test_tasks_in_a_circle_are_refused() -> None:
-    with pytest.raises(ValueError, match="waits in a circle"):
-        run([Task("x", "a", 1, 0, [1]), Task("y", "a", 1, 0, [0])])
+def test_tasks_of_earlier_slots_go_first() -> None:
+    engine = Engine()
+    for slot in (2, 1, 0):
+        engine.add(Task(str(slot), "a", 1, slot), slot)
+    while engine.step():
+        pass
+    assert [task.name for task, _, _ in engine.ended] == ["0", "1", "2"]
+
+
+# --- what repeats ---
+
+
+@pytest.mark.parametrize(("design", "seq_len", "heads"), [
+    ("binding", 1024, 30), ("binding", 2000, 6), ("pipelined", 2000, 6), ("arch", 1500, 9), ("cascade", 2000, 4), ("unfused", 700, 7),
+    ("flat", 4096, 40)])
+def test_what_is_added_at_once_is_what_would_have_been_simulated(design: str, seq_len: int, heads: int, monkeypatch: pytest.MonkeyPatch
+                                                                ) -> None:
+    found = _attention(design, seq_len)
+    plan = estimate(found.plan.cascade, found.plan.design, found.plan.machine, Shape(found.plan.shape.extents, {"h": heads})).plan
+    at_once = simulate_events(plan)
+    assert any(s.repetitions for s in at_once)
+    assert sum(s.simulated for s in at_once) < sum(s.epochs for s in at_once)
+    monkeypatch.setattr(Repeats, "after", lambda *_: 0)
+    one_by_one = simulate_events(plan)
+    for ours, theirs in zip(at_once, one_by_one, strict=True):
+        assert not theirs.repetitions
+        assert (ours.cycles, ours.busy) == (theirs.cycles, theirs.busy)
+        assert ours.moved == pytest.approx(theirs.moved, rel=1e-12)
+
+
+@pytest.mark.parametrize("seq_len", [262144, 1048576])
+def test_a_million_tokens_are_simulated_by_events(seq_len: int) -> None:
+    found = _attention("binding", seq_len)
+    (stage,) = simulate_events(found.plan)
+    assert stage.epochs == 768 * (seq_len // 256) ** 2
+    assert stage.simulated < 5000
+    assert abs(stage.cycles / found.latency_cycles - 1) < 0.001
+    assert stage.bytes_moved == found.dram_bytes
+    assert "A24: stage attention: " in stage.note
+
+
+def test_tiles_that_never_repeat_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelerator_sim.events.simulate.MOST_TASKS", 3000)
+    monkeypatch.setattr(Repeats, "after", lambda *_: 0)
+    with pytest.raises(DesignError, match=r"stage 'attention': more than 3,000 tiles do not repeat, got \d+ of 3,072 epochs until there; "
+                                          r"shorten the sequence, or use --timing analytic"):
+        simulate_events(_attention("binding", 512).plan)
