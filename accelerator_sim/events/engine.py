@@ -96,27 +96,25 @@ class Engine:
         self._running = [(end + ticks, number) for end, number in self._running]
         self._ready = {resource: sorted((self.live[n].slot, n) for _, n in queue) for resource, queue in self._ready.items()}
 
-    def state(self, slot: int, built: int) -> tuple[object, ...]:
+    def order(self) -> dict[int, int]:
+        """Returns the place of each live task in their order."""
+        return {number: place for place, (_, number) in enumerate(sorted((made.slot, n) for n, made in self.live.items()))}
+
+    def state(self, order: Mapping[int, int], slot: int, built: int) -> tuple[object, ...]:
         """Returns all that decides what happens next, but for the tasks to come: what is live, relative to a slot and to now. What was
         asked for ahead, beyond the slots that are ``built``, comes last; how far ahead makes no difference."""
-        order = sorted(self.live, key=lambda n: (self.live[n].slot, n))
-        place = {number: at for at, number in enumerate(order)}
         found = []
         for number in order:
             made = self.live[number]
             left = -1 if made.end is None else made.end - self.now
-            found.append((made.task.name, made.task.resource, made.slot - slot if made.slot < built else None, made.ticks, left, tuple(sorted(place[n] for n in made.needs))))
+            needs = tuple(sorted([order[n] for n in made.needs])) if made.needs else ()
+            found.append((made.task.name, made.task.resource, made.slot - slot if made.slot < built else None, made.ticks, left, needs))
         return tuple(found)
 
     @staticmethod
     def cycles(ticks: int) -> float:
         """Returns ticks as cycles."""
         return ticks / TICKS
-
-    def places(self) -> Mapping[int, int]:
-        """Returns the place of each live task in their order."""
-        order = sorted(self.live, key=lambda n: (self.live[n].slot, n))
-        return {number: at for at, number in enumerate(order)}
 
     # --- private parts ---
 

@@ -50,6 +50,7 @@ def make_piece(inputs: Inputs, einsum: Einsum, nest_number: int, loops: Sequence
     spread = {part: math.prod(int(unit.dimensions[s]) for s in sides_of(sides)) for part, sides in binding.spread[einsum.name].items()}
     order = tuple(x for x in mapping.loops_of(nest, einsum) if x not in mapping.instances)
     parts = parts_of(einsum, inputs.cuts)
+    _check_leaves(inputs, einsum, parts)
     _check_order(inputs, einsum, order)
     others = {op: machine.units[u] for op, u in binding.elsewhere.get(einsum.name, {}).items()}
     operators = per_point(*counted(inputs.cascade, einsum), {**unit.cycles, **others}, f"Einsum {einsum.name!r}", unit.name)
@@ -69,6 +70,13 @@ def make_piece(inputs: Inputs, einsum: Einsum, nest_number: int, loops: Sequence
     reads = tuple(dict.fromkeys(a for body in einsum.bodies for a in accesses(body)))
     return Piece(einsum, nest_number, binding, unit, parts, {p: n for p, n in spread.items() if p in parts}, order,
                  tuple(x for x in order if x not in loops), reads, cycles, elsewhere, asked, tail)
+
+
+def _check_leaves(inputs: Inputs, einsum: Einsum, parts: frozenset[str]) -> None:
+    cut = sorted(p for p in parts if p not in inputs.cuts.rank_of)
+    if cut:
+        raise DesignError(f"design {inputs.design.id!r}: Einsum {einsum.name!r}: events cut no part further that the cascade itself cuts, got "
+                          f"parts of {cut[0]!r}; use --timing analytic")
 
 
 def _check_order(inputs: Inputs, einsum: Einsum, order: Sequence[str]) -> None:

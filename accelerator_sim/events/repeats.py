@@ -87,7 +87,8 @@ class Repeats:
             if (built - max(self.builder.offsets.values())) // size - start < 1 or left < 1:
                 continue
             if state is None:
-                state = self.engine.state(done, built), self.builder.state(), built - done
+                order = self.engine.order()
+                state = self.engine.state(order, done, built), self.builder.state(order), built - done
             skipped = self._repeat(level, (state, done % size), done, built, left)
             if skipped:
                 return skipped

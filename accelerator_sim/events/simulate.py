@@ -68,6 +68,10 @@ def simulate_events(plan: Plan) -> tuple[StageEvents, ...]:
 
 
 def _stage(plan: Plan, stage: Stage) -> StageEvents:
+    tied = [w.name for w in plan.stage_works(stage) if w.walk.ties is not None]
+    if tied:
+        raise DesignError(f"design {plan.design.id!r}: stage {stage.name!r}: events leave out nothing where a predicate fails, got one in "
+                          f"{', '.join(tied)}; use --timing analytic")
     engine = Engine()
     inputs = stage_inputs(plan, stage)
     builder = StageBuilder(inputs, stage, engine)
@@ -100,8 +104,10 @@ def _stage(plan: Plan, stage: Stage) -> StageEvents:
 
 
 def _window(builder: StageBuilder) -> int:
-    """How many slots are under way at a time: as many as the longest way through one of them takes of the time of the busiest
-    unit, so that nobody waits for it."""
+    """How many slots are under way at a time, so that nobody waits for it: a few where phases keep slots in order, else as many as
+    the longest way through one takes of the time of the busiest unit, so many times."""
+    if builder.phase_of:
+        return max(builder.offsets.values()) + _LEAST_WINDOW
     epoch = builder.grid.epoch(0)
     assert epoch is not None
     cuts = builder.inputs.cuts
@@ -112,5 +118,7 @@ def _window(builder: StageBuilder) -> int:
         busy[piece.unit.name] = busy.get(piece.unit.name, 0.0) + took
         way += took + piece.tail + float(piece.unit.drain_cycles)
     longest = max(busy.values())
-    needed = int(way / longest) + 3 if longest else _LEAST_WINDOW
-    return max(builder.offsets.values()) + min(max(needed, _LEAST_WINDOW), _MOST_WINDOW)
+    # Einsums of a derived pipeline wait for each other in turns, which makes the way longer than it is by itself.
+    times = 4 if builder.stage.schedule.pipelined else 2
+    needed = times * (int(way / longest) + 2) if longest else _LEAST_WINDOW
+    return min(max(needed, _LEAST_WINDOW), _MOST_WINDOW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from accelerator_sim.design import Kept, Stage
@@ -121,10 +121,8 @@ class StageBuilder:
             entry = _Made(moved(entry.epoch), entry.near, entry.far, entry.unit)
             self.last[tensor, self.grid.digits(entry.epoch)[0]] = entry
 
-    def state(self) -> tuple[object, ...]:
-        """Returns what of the tiles and results decides the tasks to come: which live tasks they wait for."""
-        place = self.engine.places()
-
+    def state(self, place: Mapping[int, int]) -> tuple[object, ...]:
+        """Returns what of the tiles and results decides the tasks to come: which live tasks they wait for, by their place in order."""
         def live(tasks: Sequence[int]) -> tuple[int, ...]:
             return tuple(place[n] for n in tasks if n in place)
         tiles = tuple((live(t.fetch), live(t.users), live(t.before), None if t.ahead is None else live(t.ahead[1]))

@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from einsum_cascades.errors import DesignError
 from einsum_cascades.indices import Affine, affine, composite
 from einsum_cascades.ir import Access, Einsum, Expr, coords
+from einsum_cascades.printing import expr_text
 
 Range = tuple[int, int]
 """First coordinate and the one after the last."""
@@ -90,15 +92,19 @@ def _touched(index: Expr, ranges: Mapping[str, Range], cuts: Cuts, length: int |
         first, end = ranges[form]
         return end - first
     if form is None:
-        raise LookupError("an index that is not affine")
+        raise DesignError(f"events: an index that is no sum of coordinates has no tiles, got {expr_text(index)}; use --timing analytic")
     if not form.coordinates:
         return 1
     if len(form.coordinates) == 1 and form.coordinates[0][1] == 1:
         part = form.coordinates[0][0]
         rank = part if part in ranges else cuts.rank_of[part]
         first, end = ranges[rank]
-        # A part of a rank by itself (the number of a tile) counts tiles.
-        return -(-(end - first) // cuts.inside[part]) if part in cuts.inside and part != rank else end - first
+        if part == rank or part not in cuts.inside:
+            return end - first
+        # A part of a rank by itself counts tiles: their numbers, or the places that each of them has.
+        parts = cuts.parts[rank]
+        around = end - first if part == parts[0] else min(end - first, cuts.inside[parts[parts.index(part) - 1]])
+        return -(-around // cuts.inside[part])
     fixed = form.constant + sum(c * cuts.extents[e] for e, c in form.extents)
     seen = {fixed}
     for rank, coefficient in form.coordinates:

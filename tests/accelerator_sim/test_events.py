@@ -49,7 +49,7 @@ def test_latency_and_traffic_agree_on_every_design(design: str, model: str) -> N
     assert moved == pytest.approx(0, abs=1e-12)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.sampled_from(["binding", "pipelined"]), st.sampled_from([32, 64, 128, 256]), st.sampled_from([32, 64, 128, 256]),
        st.sampled_from([64, 128, 256]), st.integers(1, 12), st.integers(1, 12), st.sampled_from([2 ** 21, 2 ** 24]))
 def test_they_agree_on_other_machines(design: str, rows: int, cols: int, lanes: int, exp_2d: int, exp_1d: int, buffer: int) -> None:
@@ -142,8 +142,8 @@ def test_tasks_of_earlier_slots_go_first() -> None:
 
 
 @pytest.mark.parametrize(("design", "seq_len", "heads"), [
-    ("binding", 1024, 30), ("binding", 2000, 6), ("pipelined", 2000, 6), ("arch", 1500, 9), ("cascade", 2000, 4), ("unfused", 700, 7),
-    ("flat", 4096, 40)])
+    ("binding", 1024, 30), ("binding", 2000, 20), ("pipelined", 2000, 16), ("arch", 1500, 40), ("cascade", 2000, 8), ("unfused", 700, 7),
+    ("flat", 4096, 250)])
 def test_what_is_added_at_once_is_what_would_have_been_simulated(design: str, seq_len: int, heads: int, monkeypatch: pytest.MonkeyPatch
                                                                 ) -> None:
     found = _attention(design, seq_len)
@@ -173,6 +173,6 @@ def test_a_million_tokens_are_simulated_by_events(seq_len: int) -> None:
 def test_tiles_that_never_repeat_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accelerator_sim.events.simulate.MOST_TASKS", 3000)
     monkeypatch.setattr(Repeats, "after", lambda *_: 0)
-    with pytest.raises(DesignError, match=r"stage 'attention': more than 3,000 tiles do not repeat, got \d+ of 3,072 epochs until there; "
+    with pytest.raises(DesignError, match=r"stage 'attention': more than 3,000 tiles do not repeat, got \d+ of 3,073 epochs until there; "
                                           r"shorten the sequence, or use --timing analytic"):
         simulate_events(_attention("binding", 512).plan)

