@@ -37,6 +37,6 @@ def stage_inputs(plan: Plan, stage: Stage) -> Inputs:
     instances = 1
     for rank in ranks:
         instances *= int(space.extents[rank])
-    tensors = {o.tensor for works in plan.works for w in works for o in (*w.operands, w.result)}
+    tensors = {o.tensor for works in plan.works for w in works for o in (*w.operands, *w.results)}
     return Inputs(plan.cascade, plan.design, plan.machine, cuts, {k: share for k, share in shares.items() if share},
                   {t: float(plan.value_bytes(t)) for t in tensors}, instances)

@@ -10,7 +10,7 @@ from accelerator_sim.design import Binding, Kept
 from accelerator_sim.events.inputs import Inputs
 from accelerator_sim.events.tiles import Cuts, Range, parts_of, ranks_of, values_in
 from accelerator_sim.machine import ComputeUnit
-from accelerator_sim.operators import counted, per_point
+from accelerator_sim.operators import counted, own_operators, per_point
 from accelerator_sim.plan import sides_of
 from einsum_cascades.errors import DesignError
 from einsum_cascades.ir import Access, Einsum, accesses
@@ -53,7 +53,8 @@ def make_piece(inputs: Inputs, einsum: Einsum, nest_number: int, loops: Sequence
     _check_leaves(inputs, einsum, parts)
     _check_order(inputs, einsum, order)
     others = {op: machine.units[u] for op, u in binding.elsewhere.get(einsum.name, {}).items()}
-    operators = per_point(*counted(inputs.cascade, einsum), {**unit.cycles, **others}, f"Einsum {einsum.name!r}", unit.name)
+    operators = per_point(*counted(inputs.cascade, einsum), {**unit.cycles, **others}, f"Einsum {einsum.name!r}", unit.name,
+                          own_operators(inputs.cascade))
     absorbed = binding.absorbed.get(einsum.name, ())
     cycles = tail = 0.0
     elsewhere: dict[str, float] = {}
