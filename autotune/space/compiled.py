@@ -30,8 +30,12 @@ def compiled_pruner(space: KernelSpace, limits: DeviceLimits, *, jobs: int = 1, 
             for request in requests_of(plan, limits.target):
                 requests.append(request)
                 owners.append(number)
+        kernels: dict[int, list[Compiled]] = {}
         for index, found in compile_all(requests, {limits.target: limits}, jobs=jobs, cache=cache):
+            kernels.setdefault(owners[index], []).append(found)
             verdicts[owners[index]] = verdicts[owners[index]] or _verdict(found)
+        for number, own in kernels.items():
+            verdicts[number] = verdicts[number] or Verdict(Status.OK, "", facts_of(own))
         return verdicts
     return prune
 
@@ -40,7 +44,7 @@ def facts_of(compiled: Sequence[Compiled]) -> dict[str, Scalar]:
     """Returns the compiler's facts of a plan's kernels: the largest of each resource."""
     known = [one.facts for one in compiled if one.facts is not None]
     found: dict[str, Scalar] = {}
-    for name in ("shared_bytes", "registers", "spill_store_bytes", "spill_load_bytes", "stack_bytes"):
+    for name in ("shared_bytes", "registers", "spill_bytes", "stack_bytes"):
         values = [value for facts in known if (value := getattr(facts, name, None)) is not None]
         if values:
             found[name] = max(values)

@@ -11,7 +11,8 @@ from autotune.store.record import Scalar, Status
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a configuration need not be run: it does not compile, or exceeds a limit."""
+    """What is known of a configuration before it runs: that it does not compile or exceeds a limit, and why; or, with the
+    status ok, what it needs."""
 
     status: Status
     reason: str
@@ -19,7 +20,7 @@ class Verdict:
 
 
 Pruner = Callable[[Sequence[Configuration]], Sequence[Verdict | None]]
-"""Judges configurations before they run; None: it may run."""
+"""Judges configurations before they run; None: nothing is known against it."""
 
 
 def predicted(times: Sequence[float | None]) -> tuple[tuple[float, ...], bool]:

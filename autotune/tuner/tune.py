@@ -97,6 +97,7 @@ class _Tuning:
         self.found: dict[str, Evaluation] = {}
         self.predictions = list(predictor(target.configurations)) if predictor is not None else [None] * len(target.configurations)
         self.numbers = {canonical(dict(c)): i for i, c in enumerate(target.configurations)}
+        self.compiled: dict[str, Mapping[str, Scalar]] = {}
         self.ran = 0
 
     def run(self) -> Tuned:
@@ -164,7 +165,8 @@ class _Tuning:
             return []
         fresh = [p for p in proposals if canonical(dict(pool[p.index])) not in self.rounds]
         verdicts = self.pruner([pool[p.index] for p in fresh])
-        gone = [(p, v) for p, v in zip(fresh, verdicts, strict=True) if v is not None]
+        self.compiled |= {canonical(dict(pool[p.index])): v.facts for p, v in zip(fresh, verdicts, strict=True) if v is not None}
+        gone = [(p, v) for p, v in zip(fresh, verdicts, strict=True) if v is not None and v.status != Status.OK]
         self.add([self.trial(Evaluation(pool[p.index], v.status, v.reason, (), v.facts)) for p, v in gone])
         return [Outcome(p.index, None, p.share, free=True) for p, _ in gone]
 
@@ -218,7 +220,7 @@ class _Tuning:
         by_name = {canonical(dict(one.configuration)): one for one in finals}
         band = [by_name[name] for name in self.comparison.band]
         before = lookup.trial.configuration if lookup.trial is not None else None
-        chosen, rule = choose([Tied(e.configuration, e.facts) for e in band], before)
+        chosen, rule = choose([Tied(e.configuration, self.facts(e)) for e in band], before)
         trials = {canonical(dict(t.configuration)): t for t in self.trials if t.status == Status.OK}
         again = [self.trial(one) for one in finals if any(r.stage == "final" for r in one.rounds)]
         trials |= {canonical(dict(t.configuration)): t for t in again if t.status == Status.OK}
@@ -235,8 +237,12 @@ class _Tuning:
     def trial(self, one: Evaluation) -> Trial:
         index = self.numbers[canonical(dict(one.configuration))]
         return Trial(self.target.kernel, self.target.kernel_digest, self.target.spec, self.target.extents, self.target.bucket,
-                     dict(one.configuration), one.status, self.environment, one.reason, one.source_digest, one.rounds, dict(one.facts),
+                     dict(one.configuration), one.status, self.environment, one.reason, one.source_digest, one.rounds, self.facts(one),
                      self.predictions[index], self.session, self.settings.strategy, time.time())
+
+    def facts(self, one: Evaluation) -> dict[str, Scalar]:
+        """What the compiler said of it before, and the worker since."""
+        return {**self.compiled.get(canonical(dict(one.configuration)), {}), **one.facts}
 
     def add(self, trials: Sequence[Trial]) -> None:
         self.store.add(trials)

@@ -21,7 +21,7 @@ _DEVICES = ("cuda", "fake")
 
 
 @click.command(epilog="Examples: fusebench tune attention:1pass --workload bert --seq-len 4096 --budget 100; "
-                      "fusebench tune attention:1pass --workload bert --device fake --store /dev/shm/try")
+                      "fusebench tune attention:1pass --workload bert --device fake --store try")
 @cascade_argument
 @click.option("--workload", help="A model's id, or the path of its YAML file: batch, heads and widths.")
 @click.option("--seq-len", type=click.IntRange(min=1, max=2**40), help="Tokens of its sequences.  [default: the model's shortest]")

@@ -80,7 +80,8 @@ def test_what_is_pruned_costs_no_trial_and_what_a_model_rules_out_is_not_run(tmp
     made = target(seed=1)
 
     def pruner(configurations: Sequence[Configuration]) -> list[Verdict | None]:
-        return [Verdict(Status.OVER_LIMIT, "shared memory", {"shared_bytes": 300_000}) if c["p"] == 128 else None for c in configurations]
+        return [Verdict(Status.OVER_LIMIT, "shared memory", {"shared_bytes": 300_000}) if c["p"] == 128 else
+                Verdict(Status.OK, "", {"registers": 100}) for c in configurations]
 
     def predictor(configurations: Sequence[Configuration]) -> list[float | None]:
         return [10.0 if c["m0"] == 16 else None if c["m0"] == 32 else 1.0 for c in configurations]
@@ -92,6 +93,7 @@ def test_what_is_pruned_costs_no_trial_and_what_a_model_rules_out_is_not_run(tmp
     assert all(t.configuration["m0"] == 16 and "predicted at 10 us, over 5 us" in t.reason for t in by_status[Status.SKIPPED_BY_MODEL])
     assert by_status[Status.OVER_LIMIT]
     assert all(t.configuration["p"] == 128 and t.facts == {"shared_bytes": 300_000} for t in by_status[Status.OVER_LIMIT])
+    assert all(t.facts["registers"] == 100 and t.facts["made_up"] for t in by_status[Status.OK])
     ran = {str(t.configuration) for t in trials if t.rounds}
     assert len(ran) == 40
     assert not any(t.configuration["p"] == 128 or t.configuration["m0"] == 16 for t in by_status[Status.OK])
