@@ -67,13 +67,21 @@ def choose(named: NamedCascade, machine: Machine, shape: Shape, *, objective: st
         mapped = _mapped(named.cascade, machine, shape, objective, accounting, budget_s, refused)
         if mapped is not None and (found is None or objective_of(mapped.estimate, objective) < objective_of(found.estimate, objective)):
             found = mapped
-    if found is not None:
+    unproven = found is not None and bool(found.gap)
+    if found is not None and not (unproven and way != "mapper"):
         return found
     if way in ("designs", "mapper"):
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise DesignError(f"cascade {named.cascade.name!r}: there is no design for it on machine {machine.id!r} by way of {way}, got "
                           f"{why or 'none that places its Einsums'}; give one with --design, or another way")
-    return _einsum_by_einsum(named.cascade, machine, shape, objective, accounting, refused)
+    try:
+        plain = _einsum_by_einsum(named.cascade, machine, shape, objective, accounting, refused)
+    except (DesignError, ExtentError):
+        if found is None:
+            raise
+        return found
+    # A search that its time ended may have found less than no search.
+    return found if found is not None and objective_of(found.estimate, objective) <= objective_of(plain.estimate, objective) else plain
 
 
 def _shipped(named: NamedCascade, machine: Machine, shape: Shape, objective: str, accounting: str,
