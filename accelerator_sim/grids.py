@@ -224,7 +224,8 @@ class Grid:
         coarse = {r: self.tiles(r, skipping) for r in base}
         fine = {r: self.tiles(r, loops) for r in base}
         late = [r for r in base if pairs and skipping == loops and conditions and any(
-            p in self.spread and p not in parts and p not in loops for p in self.parts_of(r))]
+            p in self.spread and p not in parts and p not in loops for p in self.parts_of(r))
+            and len(self.tiles(r, loops | frozenset(self.parts_of(r))).low) > len(fine[r].low)]
         if late:
             return self._lanes(predicates, base, late, parts, loops, bool(windows or halos))
         if not windows and not halos:

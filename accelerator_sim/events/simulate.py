@@ -69,7 +69,7 @@ def simulate_events(plan: Plan) -> tuple[StageEvents, ...]:
 
 def _stage(plan: Plan, stage: Stage) -> StageEvents:
     several = [w.name for w in plan.stage_works(stage) if len(w.results) > 1]
-    if several or any(plan.frame.aliases[n] for n in stage.nests):
+    if several or any(plan.design.nest(n).recompute for n in stage.nests):
         raise DesignError(f"design {plan.design.id!r}: stage {stage.name!r}: events know neither Einsums over tuples nor tiles that are made again, "
                           f"got {', '.join(several) or 'some that are'}; use --timing analytic")
     tied = [w.name for w in plan.stage_works(stage) if w.walk.ties is not None]

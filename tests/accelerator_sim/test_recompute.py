@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from accelerator_sim.counts import count_stage
 from accelerator_sim.designs import load_design
 from accelerator_sim.estimate import Estimate, estimate
-from accelerator_sim.plan import Shape
+from accelerator_sim.plan import Shape, make_plan
 from einsum_cascades import parse
 from einsum_cascades.errors import DesignError
 from tests.accelerator_sim.small import small_machine
+from tests.accelerator_sim.test_counts_against_trace import check
 
 TEXT = """
 id: own
@@ -73,3 +75,51 @@ def test_what_cannot_be_made_again_is_refused(tmp_path: Path, text: str, changes
     with pytest.raises(DesignError) as caught:
         simulated(tmp_path, text, **changes)
     assert str(caught.value) == f"design 'own': {message}"
+
+
+BACKWARD = """S[p,m] = Q[p,e] * K[m,e] where m <= p
+G[p] = max[m] S[p,m]
+T[p,f] = exp(S[p,m] - G[p]) * V[m,f]
+"""
+AGAIN = """
+id: backward
+title: Scores made again
+source: these tests
+cascade: any
+mapping:
+  partition: {p: [p1, p0], m: [m1, m0]}
+  sizes: {p0: 2, m0: 3}
+  instances: [b]
+stages:
+  - name: first
+    nests:
+      - einsums: [S, G]
+        loops: [p1, m1]
+        inner: {S: [e, p0, m0], G: [p0, m0]}
+        units:
+          array_2d: {einsums: [S], parallel: {p0: rows, m0: cols}}
+          array_1d: {einsums: [G], parallel: {p0: lanes}}
+        keep: {global_buffer: {S: m1, Q: p1, K: m1}}
+  - name: second
+    nests:
+      - einsums: [T]
+        recompute: [S]
+        loops: [f, p1, m1]
+        inner: {S: [p0, m0, e], T: [p0, m0]}
+        units: {array_2d: {einsums: [S, T], parallel: {p0: rows, m0: cols}}}
+        keep: {global_buffer: {S: m1, K: m1, Q: p1, G: whole}}
+"""
+
+
+def test_scores_are_made_again_in_another_stage_as_a_trace_sees_it(tmp_path: Path) -> None:
+    path = tmp_path / "backward.yaml"
+    path.write_text(AGAIN)
+    for extents in ({"p": 5, "m": 7, "e": 2, "f": 2}, {"p": 4, "m": 3, "e": 1, "f": 3}, {"p": 7, "m": 8, "e": 3, "f": 1}):
+        plan = make_plan(parse(BACKWARD), load_design(str(path)), small_machine(), Shape(extents, {"b": 2}))
+        check(plan)
+        counts = count_stage(plan, plan.design.stages[1])
+        first = count_stage(plan, plan.design.stages[0])
+        assert counts.operations["S"]["mac"] == extents["f"] * first.operations["S"]["mac"]
+        # What is made again is not written for the stage that does.
+        assert "S" not in first.memories["dram"]
+        assert "S" not in counts.memories["dram"]

@@ -91,3 +91,31 @@ def test_a_cascade_of_ones_own_takes_its_shape_from_extents(fusebench: Command, 
 ])
 def test_wrong_input(fusebench: Command, arguments: tuple[str, ...], message: str) -> None:
     assert message in fusebench("simulate", *arguments).error
+
+
+RAGGED = "Y[s,k] = A[t,k] * B[s] where Off[s] <= t and t < Off[s + 1] and Mask[k] > 0\n"
+RAGGED_DESIGN = """
+id: ragged
+title: Ragged
+source: these tests
+cascade: any
+stages:
+  - nests:
+      - einsums: [Y]
+        loops: [s]
+        units: {array_2d: {einsums: [Y], parallel: {k: cols}}}
+"""
+
+
+def test_what_is_known_of_data_is_handed_in(fusebench: Command, tmp_path: Path) -> None:
+    (tmp_path / "ragged.cascade").write_text(RAGGED)
+    (tmp_path / "ragged.yaml").write_text(RAGGED_DESIGN)
+    base = ("simulate", str(tmp_path / "ragged.cascade"), "--machine", "fusemax", "--design", str(tmp_path / "ragged.yaml"),
+            "--extent", "s=3,t=12,k=4")
+    assert any("A43" in note for note in fusebench(*base, "--json").json["notes"])
+    few = fusebench(*base, "--segments", "Off=1,2,3", "--density", "Mask=1", "--json").json
+    assert not any("A43" in note for note in few["notes"])
+    assert few["stages"]["Y"]["compute_cycles"] == 6
+    assert fusebench(*base, "--segments", "Of=1,2,3").error == ("--segments: nothing depends on the values of such an input, got 'Of'; did you mean "
+                                                        "'Off'? valid: Mask, Off")
+    assert fusebench(*base, "--density", "Mask=2").error == "--density: it should be a share from 0 to 1, got '2'; write --density Mask=0.25"
