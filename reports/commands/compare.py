@@ -35,7 +35,8 @@ _WAYS = ("auto", "best", "designs", "mapper", "unfused")
 @click.option("--size-step", type=click.IntRange(min=1, max=2**20), default=1, show_default=True,
               help="Sized sides are multiples of it.")
 @click.option("--workload", help="A model's id, or the path of its YAML file.")
-@click.option("--seq-len", "seq_lens", multiple=True, metavar="N,...", help="Lengths: a list or a range such as 1K..64K*4; repeatable.")
+@click.option("--seq-len", "seq_lens", multiple=True, metavar="N,...", help="Lengths: a list or a range such as 1K..64K*4; repeatable "
+              "(default: the workload's shortest).")
 @click.option("--batch", type=click.IntRange(min=1, max=2**40), help="Sequences (default: the workload's, else 1).")
 @extent_option
 @click.option("--shape", "shapes", multiple=True, metavar="CASCADE:RANK=...,...",
@@ -72,7 +73,7 @@ def command(cascades: tuple[str, ...], machines: str, iso_area: str | None, area
     if sizes and goal is None:
         raise click.UsageError(f"--size is for --iso-area, got {sizes[0]!r} without it")
     sizings = parse_sizings(sizes, loaded, size_step)
-    question = Question(tuple(dict.fromkeys(cascades)), names, workload, _lengths(seq_lens), batch, extents, parse_shape_rules(shapes), given,
+    question = Question(tuple(dict.fromkeys(cascades)), names, workload, _lengths(seq_lens, workload), batch, extents, parse_shape_rules(shapes), given,
                         _designs(designs, names), objective, way, accounting, costs, _baseline(baseline), budget_seconds)
     _check(question)
     sized = size_machines(names, sizings, goal, given)
@@ -117,13 +118,16 @@ def _distinct(option: str, text: str) -> tuple[str, ...]:
     return found
 
 
-def _lengths(entries: tuple[str, ...]) -> tuple[int | None, ...]:
+def _lengths(entries: tuple[str, ...], workload: str | None) -> tuple[int | None, ...]:
     from accelerator_sim.design_space.axes import parse_values
     from einsum_cascades.errors import DefinitionError
     found = [int(n) if n == int(n) else n for entry in entries for n in parse_values(entry, "--seq-len", whole=True, binary=True)]
     for length in found:
         if not 1 <= length <= 2**40 or length != int(length):
             raise DefinitionError(f"it should be a whole number of at least 1, got {length:g}; write --seq-len 1024,4096", source="--seq-len")
+    if not found and workload is not None:
+        from workloads.models import load_workload
+        return (min(load_workload(workload).seq_lens),)
     return tuple(dict.fromkeys(int(n) for n in found)) or (None,)
 
 

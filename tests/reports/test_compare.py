@@ -32,6 +32,10 @@ def test_areas_agree_within_a_thousandth(fusebench: Command) -> None:
         assert {"latency_s", "energy_pj", "utilization", "sized", "design"} <= set(row)
 
 
+def test_without_a_length_it_is_the_shortest(fusebench: Command) -> None:
+    assert {r["seq_len"] for r in fusebench(*PAPER, "--iso-area", "1000", "--json").json["rows"]} == {1024}
+
+
 def test_rows_are_simulations_of_the_sized_machine(fusebench: Command) -> None:
     found = fusebench(*PAPER, "--iso-area", "1000", "--seq-len", "1024,4096", "--json").json
     compared = 0
