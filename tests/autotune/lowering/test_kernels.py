@@ -76,7 +76,7 @@ def tasks(dtype: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize("dtype", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_kernels_agree_with_the_references(dtype: str) -> None:
     wanted = tasks(dtype)
     failures = {}
