@@ -149,8 +149,8 @@ class GroupSearch:
         self.started = True
         clock = float(self.group.problem.machine.clock_hz)
         for loops in self.group.loops():
-            if self.watch.over():
-                # Orders that are left have no bound but that of the group.
+            if self._limit(cutoff) <= self.floor or self.watch.over():
+                # Orders that are left have no bound but that of the group, which may be reached already.
                 self.left = min(self.left, self.floor)
                 break
             busy = float(self.weights.value(self.costs.least_busy(loops).min() / clock, 0.0))
@@ -166,16 +166,23 @@ class GroupSearch:
             least = float(bound.min())
             self.outcome.pruned += int(np.isinf(bound).sum())
             if np.isfinite(least):
-                self._push(least, Order(loops, places, bound))
+                order = Order(loops, places, bound)
+                self._push(least, order)
+                if self.outcome.best is None and len(self.heap) & (len(self.heap) - 1) == 0 and least < self._limit(cutoff):
+                    self._dive(order, cutoff)
         # A good mapping early makes the bounds count.
         for number, (_, _, entry) in enumerate(sorted(self.heap, key=lambda e: e[:2])):
             if isinstance(entry, Order) and (number < 2 or self.outcome.best is None) and entry.bound.min() < self._limit(cutoff):
                 if self.watch.over():
                     break
-                likely = self._likely(entry)
-                self._evaluate(likely, self._limit(cutoff), most=64)
-                if self.outcome.best is None:
-                    self._evaluate(likely, self._limit(cutoff))
+                self._dive(entry, cutoff)
+
+    def _dive(self, order: Order, cutoff: float) -> None:
+        """Evaluates what looks best under an order: at the sizes of the least bounds, or at all where nothing fits there."""
+        likely = self._likely(order)
+        self._evaluate(likely, self._limit(cutoff), most=64)
+        if self.outcome.best is None:
+            self._evaluate(likely, self._limit(cutoff))
 
     def _need(self, loops: Loops, places: Mapping[str, tuple[Place, ...]]) -> None:
         """Notes the least that the on-chip memories have to hold, for when nothing fits."""

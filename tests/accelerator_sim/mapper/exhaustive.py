@@ -87,7 +87,7 @@ class Exhaustive:
     def tiles(self, ranks: tuple[str, ...], loops: tuple[str, ...]) -> Iterator[dict[str, tuple[int, ...]]]:
         every = []
         for rank in ranks:
-            own = [(n,) for n in self.sizes[rank]]
+            own: list[tuple[int, ...]] = [(n,) for n in self.sizes[rank]]
             if loops.count(rank) == 2:
                 own = [(n, inner) for (inner,) in own for n in range(2, -(-self.shape.extents[rank] // inner))
                        if n in tile_candidates(-(-self.shape.extents[rank] // inner))]

@@ -44,19 +44,19 @@ def hold(seed: int, texts: tuple[str, ...], loops: int) -> None:
         least = every.best(objective)
         if least is None:
             with pytest.raises(CapacityError, match="no mapping fits"):
-                map_cascade(cascade, machine, shape, objective, space=space)  # type: ignore[arg-type]
+                map_cascade(cascade, machine, shape, objective, space=space)
             continue
-        found = map_cascade(cascade, machine, shape, objective, space=space)  # type: ignore[arg-type]
+        found = map_cascade(cascade, machine, shape, objective, space=space)
         assert found.value == pytest.approx(least, rel=1e-9), (seed, objective, found.design)
         assert found.proven_optimal, (seed, objective, found.gap)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_of_single_einsums_nothing_is_better(seed: int) -> None:
     hold(seed, SINGLE, 1)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_of_pairs_nothing_is_better(seed: int) -> None:
     hold(seed, PAIRS, 1)
 
@@ -64,7 +64,7 @@ def test_of_pairs_nothing_is_better(seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1000, 1150))
 def test_of_many_single_einsums_nothing_is_better(seed: int) -> None:
-    hold(seed, SINGLE, 2)
+    hold(seed, SINGLE, 1)
 
 
 @pytest.mark.slow
