@@ -6,14 +6,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from accelerator_sim.design import Design, Size, Stage
+from accelerator_sim.design import Design, Stage
 from accelerator_sim.names import check_names, check_wide
 from accelerator_sim.operators import counted
+from accelerator_sim.parts import folded, leaves, parts_by_nest
 from accelerator_sim.recompute import Again, Halo, made_again, order_of_recomputing
 from accelerator_sim.residency import check_residency
 from accelerator_sim.windows import Window
-from einsum_cascades.errors import DesignError, suggest
-from einsum_cascades.indices import composite
+from einsum_cascades.errors import DesignError
 from einsum_cascades.ir import Access, Call, Cascade, Coord, Einsum, Expr, Extent, Num, accesses, coords, transform
 from einsum_cascades.mapping import Nest, parts_of_index, walked
 from einsum_cascades.structure import structure
@@ -140,7 +140,7 @@ def value_reads(einsum: Einsum) -> tuple[Access, ...]:
 
 def _made(cascade: Cascade, design: Design, whole: bool) -> Frame:
     design.mapping.verify(cascade, source=f"design {design.id!r}", whole=whole)
-    parts = _parts(cascade, design)
+    parts = parts_by_nest(cascade, design)
     made = tuple(_nest_frames(cascade, design, number, parts[number]) for number in range(len(design.mapping.nests)))
     frames = tuple(own for own, _, _ in made)
     crossing = {stage.name: _crossing(cascade, design, stage, frames) for stage in design.stages}
@@ -180,80 +180,6 @@ def _partial(design: Design, parts: tuple[Mapping[str, tuple[str, ...]], ...],
                 yield from ((frame.einsum.name, a, b) for a in lacking for b in order if b in frame.parts
                             and (order.index(a) < order.index(b) or b not in nest.loops
                                  or nest.loops.index(a) < nest.loops.index(b)))
-
-
-def _parts(cascade: Cascade, design: Design) -> tuple[Mapping[str, tuple[str, ...]], ...]:
-    """The parts of all ranks in each nest. Sizes must be of parts that there are."""
-    nests = design.mapping.nests
-    # Nests that cut alike have one mapping.
-    made: dict[tuple[tuple[str, tuple[str, ...]], ...], Mapping[str, tuple[str, ...]]] = {}
-    found = []
-    for nest in nests:
-        partitions = design.mapping.partitions_in(nest)
-        key = tuple(partitions.items())
-        if key not in made:
-            made[key] = _cut(cascade, design, partitions)
-        found.append(made[key])
-    _check_sizes(cascade, design, found)
-    return tuple(found)
-
-
-def _check_sizes(cascade: Cascade, design: Design, parts: list[Mapping[str, tuple[str, ...]]]) -> None:
-    leaves = {leaf for own in structure(cascade).composites.values() for leaf in own}
-    tables: list[tuple[str, Mapping[str, Size], list[Mapping[str, tuple[str, ...]]]]] = [("mapping.sizes", design.sizes, parts)]
-    for stage in design.stages:
-        here = [parts[n] for n in stage.nests]
-        if any(own != here[0] for own in here[1:]):
-            raise DesignError(f"design {design.id!r}: stage {stage.name!r}: its nests share tiles, got ranks that they cut differently; "
-                              f"give them one partition")
-        tables.append((f"stage {stage.name!r}: sizes", stage.sizes, here))
-        for part, size in stage.sizes.items():
-            if part in leaves:
-                raise DesignError(f"design {design.id!r}: stage {stage.name!r}: sizes.{part}: the cascade itself cuts its rank, for all "
-                                  f"stages alike, got a size of one stage; give it in mapping.sizes")
-            if size.fits is not None:
-                raise DesignError(f"design {design.id!r}: stage {stage.name!r}: sizes.{part}: a stage's size is a number, a path or a "
-                                  f"rank, got a rule; give it in mapping.sizes")
-    for place, sizes, several in tables:
-        known = [p for ranks in several for own in ranks.values() for p in own]
-        for part in sizes:
-            if part not in known:
-                raise DesignError(f"design {design.id!r}: {place}: no rank has such a part, got {part!r}; "
-                                  f"{suggest(part, known)}")
-            for rank, own in ((r, own) for ranks in several for r, own in ranks.items() if part in own):
-                if len(own) > 1 and part == own[0]:
-                    raise DesignError(f"design {design.id!r}: {place}.{part}: the outermost part is as long as the rank {rank!r} needs, "
-                                      f"got a size; remove it")
-    for stage in design.stages:
-        for part in (p for n in stage.nests for own in parts[n].values() for p in own[1:]):
-            if part not in design.sizes and part not in stage.sizes:
-                raise DesignError(f"design {design.id!r}: mapping.sizes: part {part!r} has no size, got none; give the "
-                                  f"extent of every part but the outermost")
-
-
-def _cut(cascade: Cascade, design: Design, partitions: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    found, mapping = structure(cascade), design.mapping
-    parts: dict[str, tuple[str, ...]] = {r: (r,) for r in mapping.instances}
-    inside = {leaf for leaves in found.composites.values() for leaf in leaves}
-    for rank in (*found.ranks, *found.composites):
-        if rank in inside or rank in mapping.instances:
-            continue
-        own = leaves(rank, found.composites)
-        parts[rank] = tuple(p for leaf in own for p in partitions.get(leaf, (leaf,)))
-    known = [p for own in parts.values() for p in own]
-    for part in known:
-        if known.count(part) > 1:
-            ranks = ", ".join(r for r, own in parts.items() if part in own)
-            raise DesignError(f"design {design.id!r}: mapping.partition: a part has a name of its own, got {part!r} in {ranks}; rename "
-                              f"one")
-    return parts
-
-
-def leaves(name: str, composites: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Returns the parts of a rank that are cut no further, outer to inner; a plain rank is its own."""
-    if name not in composites:
-        return (name,)
-    return tuple(leaf for part in composites[name] for leaf in leaves(part, composites))
 
 
 def _einsum_frame(cascade: Cascade, design: Design, einsum: Einsum, nest: int, parts: Mapping[str, tuple[str, ...]],
@@ -373,14 +299,6 @@ def _operand(table: _Ranks, access: Access) -> Operand:
     slots = table.partitions.get(iterative.rank, (iterative.rank,)) if iterative is not None else ()
     return Operand(access.tensor, frozenset(walked), frozenset(walked) - frozenset(slots), tuple(windows),
                    table.through(tuple(r for i in access.indices for r in coords(i))))
-
-
-def folded(expr: Expr) -> Expr:
-    """Returns an expression with each composite such as ``m1*M0 + m0`` as the coordinate of its own name."""
-    def fold(node: Expr) -> Expr:
-        made = composite(node)
-        return Coord(made.name) if made is not None and made.name is not None else node
-    return transform(expr, fold)
 
 
 def _conditions(cascade: Cascade, einsum: Einsum, table: _Ranks, names: Mapping[str, str]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from accelerator_sim.design import Design
+from accelerator_sim.parts import folded
 from einsum_cascades.errors import DesignError
 from einsum_cascades.ir import Access, Cascade, Coord, Einsum, Expr, accesses, coords, kept_coords, transform
 from einsum_cascades.mapping import Nest
@@ -78,7 +79,6 @@ def made_again(cascade: Cascade, design: Design, number: int, einsum: Einsum, re
 
     Raises: DesignError where readers need different tiles of it, or two different coordinates at once.
     """
-    from accelerator_sim.frame import folded
     nest = design.nest(number)
     place = f"{_place(design, nest)}: tensor {einsum.name!r}"
     made = {o.tensor for o in einsum.outputs}

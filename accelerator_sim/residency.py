@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from accelerator_sim.design import Design, Kept, Stage
+from accelerator_sim.parts import folded
 from einsum_cascades.errors import DesignError
 from einsum_cascades.indices import composite
 from einsum_cascades.ir import Access, Cascade, Coord, Expr
@@ -139,7 +140,6 @@ def _precedes(frames: Sequence[EinsumFrame], frame: EinsumFrame, loop: str) -> b
 
 
 def _uses(cascade: Cascade, design: Design, frames: Sequence[EinsumFrame], number: int, kept: Kept) -> Iterator[_Use]:
-    from accelerator_sim.frame import folded
     nest, forward = design.nest(number), design.bindings[number].forward.get(kept.tensor, ())
     iteration = structure(cascade).iterative.get(kept.tensor)
     here = {o.tensor for f in frames for o in f.results}

@@ -13,9 +13,9 @@ from itertools import product
 from math import prod
 
 from accelerator_sim.design import OVERFLOW, Binding, Design, Kept, Schedule, Size, Stage
-from accelerator_sim.frame import folded, leaves
 from accelerator_sim.machine import ComputeUnit, Machine
 from accelerator_sim.operators import FUSED, counted, own_operators, per_point
+from accelerator_sim.parts import folded, leaves
 from accelerator_sim.plan import Shape
 from einsum_cascades.dependencies import Loop
 from einsum_cascades.errors import DesignError
