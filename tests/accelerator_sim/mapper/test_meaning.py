@@ -30,7 +30,8 @@ def test_it_is_what_the_cascade_computes(name: str, room: int, objective: str) -
     machine = small_machine(2, 4, 4, room)
     space = MapperSpace(most_loops=2, most_sizes=3)
     try:
-        found = map_cascade(cascade, machine, Shape(extents, {"b": 1}), objective, space=space)  # type: ignore[arg-type]
+        # Whatever is found by then has to be right; the optimum is tested elsewhere.
+        found = map_cascade(cascade, machine, Shape(extents, {"b": 1}), objective, space=space, budget_s=5)  # type: ignore[arg-type]
     except CapacityError:
         pytest.skip("nothing fits")
     whole = found.estimate.plan.shape.extents

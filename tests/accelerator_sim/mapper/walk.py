@@ -67,8 +67,11 @@ class Walked:
         for starts, ranges, edges in self._rounds(loops, parts, sizes):
             for tensor in local:
                 now = tuple(starts[x] for x in loops if x in depth[tensor])
-                if before.get(tensor, now) != now:
-                    self.values[tensor] = dict(self.seeds.get(tensor, {}))
+                last = before.get(tensor, now)
+                if last != now:
+                    own_loops = [x for x in loops if x in depth[tensor]]
+                    moved = {x for x, a, b in zip(own_loops, last, now, strict=True) if a != b}
+                    self.values[tensor] = self._handed_on(tensor, moved, starts)
                 before[tensor] = now
             for einsum in einsums:
                 lacking = [x for x in loops if x not in own[einsum.name]]
@@ -76,6 +79,18 @@ class Walked:
                     self._tile(einsum, ranges, sizes)
         for tensor in local:
             self.values.pop(tensor, None)
+
+    def _handed_on(self, tensor: str, moved: set[str], starts: Mapping[str, int]) -> Values:
+        """What is left of a tensor whose tile changes: the state of an iterative one goes on into the next round of its own loop,
+        in place, while everything else is given up."""
+        found = dict(self.seeds.get(tensor, {}))
+        own = structure(self.cascade).iterative.get(tensor)
+        if own is not None and moved == {own.rank}:
+            # Loops start at coordinates; those over tiles of a composite rank count tiles.
+            tile = next((self.extents[inner] for outer, inner in structure(self.cascade).composites.values() if outer == own.rank), 1)
+            slot = starts[own.rank] // tile
+            found.update({k: v for k, v in self.values[tensor].items() if k[own.dimension] == slot})
+        return found
 
     def _parts(self, nest: Nest) -> dict[str, tuple[str, ...]]:
         found, cuts = structure(self.cascade), self.design.mapping.partitions_in(nest)
