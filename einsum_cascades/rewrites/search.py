@@ -47,7 +47,8 @@ def search(cascade: Cascade, target: int, over: str | None, extents: Mapping[str
 
 
 def _reached(cascade: Cascade, rank: str, target: int) -> bool:
-    count = counted_passes(cascade)[rank]
+    # A rank that only a copy had is gone with it.
+    count = counted_passes(cascade).get(rank, 0)
     return isinstance(count, int) and count <= target
 
 
