@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,10 +41,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Command:
     return runner(capsys)
 
 
-def test_a_dry_run_stops_goes_on_and_writes_what_is_to_be_committed(run: Command, tmp_path: Path) -> None:
+def test_a_dry_run_stops_goes_on_and_writes_what_is_to_be_committed(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     arguments = ("measure", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--device", "fake", "--processes", "1")
-    first = run(*arguments, "--seconds", "1", "--json")
+    with monkeypatch.context() as slow:
+        # A clock on which a second passes at each look: what is left does not depend on the machine.
+        slow.setattr("autotune.campaign.run.time", SimpleNamespace(monotonic=count().__next__, time=time.time))
+        first = run(*arguments, "--seconds", "1", "--json")
     assert first.status == 1, "one item has no kernel"
     assert (first.json["done"], first.json["left"]) == (["ceilings"], ["att: tuning", "att: beside its peers"])
     assert "topk makes coordinates by sorting" in first.json["failed"]["sorted"]
