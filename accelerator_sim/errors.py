@@ -15,3 +15,7 @@ class CapacityError(DesignError):
 
 class AreaError(FusebenchError):
     """A machine cannot be made of an area that is asked for."""
+
+
+class SearchEndedError(DesignError):
+    """A search for a mapping whose time ended before it had found any."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from accelerator_sim.designs import DesignFile, load_design_file
 from accelerator_sim.energy import PHYSICAL
+from accelerator_sim.errors import SearchEndedError
 from accelerator_sim.estimate import Estimate, estimate
 from accelerator_sim.frame import make_frame
 from accelerator_sim.machine import Machine
@@ -138,10 +139,19 @@ MAPPER_BUDGET_S = 60.0
 def mapped(cascade: NamedCascade, machine: Machine, shape: Shape, accounting: str = PHYSICAL) -> Estimate:
     """Returns the estimate under the fastest mapping that the mapper finds; a note says how far it may be from the best.
 
+    Where its time ends before it has found one that is better than no search, the Einsums run one by one, and the note says so.
+
     Raises: DesignError, CapacityError, ExtentError.
     """
     from accelerator_sim.mapper import map_cascade
-    found = map_cascade(cascade.cascade, machine, shape, budget_s=MAPPER_BUDGET_S)
+    from reports.choosing import choose
+    try:
+        found = map_cascade(cascade.cascade, machine, shape, budget_s=MAPPER_BUDGET_S)
+    except SearchEndedError:
+        plain = choose(cascade, machine, shape, way="unfused", accounting=accounting).estimate
+        why = (f"no design was given, and no mapping was found in {MAPPER_BUDGET_S:g} s: Einsum by Einsum, a baseline; "
+               f"'fusebench map --budget-seconds' searches longer")
+        return replace(plain, notes=(*plain.notes, why))
     made = found.estimate
     if accounting != PHYSICAL:
         made = estimate(cascade.cascade, found.design, machine, made.plan.shape, accounting)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accelerator_sim.design import Design, Size, Stage
-from accelerator_sim.errors import CapacityError
+from accelerator_sim.errors import CapacityError, SearchEndedError
 from accelerator_sim.estimate import estimate
 from accelerator_sim.machine import Machine
 from accelerator_sim.mapper.cuts import Cuts, CutsFound, barriers
@@ -199,7 +199,7 @@ class _Search:
         if least is not None:
             return CapacityError(least[1])
         if self.watch.stopped:
-            return DesignError("the search: it found no mapping in its time, got none; give it more (--budget-seconds)")
+            return SearchEndedError("the search: it found no mapping in its time, got none; give it more (--budget-seconds)")
         return DesignError("the search: no mapping in the declared space has counts, got none; use a shape whose ranks have divisors")
 
 

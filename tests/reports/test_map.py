@@ -67,3 +67,10 @@ def test_the_smallest_memory_that_would_do_does(fusebench: Command) -> None:
     small = (*GEMM, "--loops", "0", "--set")
     assert "no mapping fits" in fusebench("map", *small, "global_buffer.bytes=655359").error
     assert fusebench("map", *small, "global_buffer.bytes=655360", "--json").json["value"] > 0
+
+
+def test_where_the_search_finds_nothing_in_its_time_einsums_run_one_by_one(fusebench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.simulation.MAPPER_BUDGET_S", 1e-6)
+    made = fusebench("simulate", "attention:1pass", "--machine", "h100", "--extent", "p=1024,m=1024,e=64,f=64", "--json").json
+    assert made["latency_s"] > 0
+    assert any("no mapping was found in 1e-06 s: Einsum by Einsum, a baseline" in note for note in made["notes"])
